@@ -1,0 +1,69 @@
+// inspect: what is in a model file, and what a model computes, for people and scripts. See README, "inspect".
+
+#include "inspect/verbs.hpp"
+
+const unsigned program::required_features = program::compiled_for();
+
+int program::run(int argc, char** argv) {
+  CLI::App app("Looks into model files and computes with them. MODEL: a GGUF file, a safetensors folder, or a folder with a GGUF file.");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::to_string(TMODEL_VERSION_MAJOR) + "." + std::to_string(TMODEL_VERSION_MINOR) + "." +
+                                        std::to_string(TMODEL_VERSION_PATCH));
+  std::string model;
+  bool json = false;
+  int batch = 0;
+  DeviceChoice device;
+  ContextChoice context;
+  inspect::LogitsOptions logits;
+  inspect::PerplexityOptions perplexity;
+  inspect::TokensOptions tokens;
+  inspect::PromptOptions prompt;
+  const auto verb = [&](const char* name, const char* help, const char* argument = "MODEL") {
+    CLI::App* sub = app.add_subcommand(name, help);
+    sub->add_option(argument, model, std::string(argument) == "FILE" ? "A GGUF or .safetensors file" : "The model")->required();
+    return sub;
+  };
+
+  CLI::App* tensors_verb = verb("tensors", "Lists the tensors of one file as a container", "FILE");
+  CLI::App* info_verb = verb("info", "Says what a model is");
+  info_verb->add_flag("--json", json, "As JSON");
+  CLI::App* tokens_verb = verb("tokens", "Text to token ids, as a JSON array, and back");
+  tokens_verb->add_option("TEXT", tokens.text, "The text");
+  tokens_verb->add_option("--file", tokens.file, "Read the text from a file or pipe, as it is");
+  tokens_verb->add_flag("--raw", tokens.raw, "Add no special tokens and read special-token text as plain text");
+  tokens_verb->add_option("--decode", tokens.decode, "Ids, separated by commas: print their text");
+  CLI::App* prompt_verb = verb("prompt", "Renders a chat prompt");
+  prompt_verb->add_option("MESSAGES", prompt.messages, "JSON file with messages, tools, add_generation_prompt...")->required();
+  prompt_verb->add_option("--template", prompt.chat_template, "A .jinja file, or JSON with chat_template; MODEL may be - then");
+  prompt_verb->add_option("--now", prompt.now, "The present for templates that ask, as 2025-07-10T12:00");
+  CLI::App* logits_verb = verb("logits", "Writes the logits of every token as little-endian f32 [n, vocabulary]");
+  logits_verb->add_option("--ids", logits.ids, "Token ids, separated by commas")->required();
+  logits_verb->add_option("--out", logits.out, "File to write")->required();
+  logits_verb->add_option("--rope-length", logits.rope_length, "Positions that dynamic rope scaling is computed for, default: the number of ids")
+      ->check(CLI::Range(0, 1 << 22));
+  CLI::App* perplexity_verb = verb("perplexity", "Perplexity of a text");
+  perplexity_verb->add_option("--file", perplexity.file, "The text")->required();
+  perplexity_verb->add_option("--chunks", perplexity.chunks, "Chunks to score, 0: all")->check(CLI::Range(0, 1 << 30));
+  CLI::App* plan_verb = verb("plan", "Says how much memory a model will take");
+  plan_verb->add_option("--batch", batch, "Also a batch of so many sessions")->check(CLI::Range(0, 4096));
+  plan_verb->add_flag("--json", json, "As JSON");
+  for (CLI::App* sub : {logits_verb, perplexity_verb, plan_verb}) {
+    add_device_options(*sub, device);
+    add_context_options(*sub, context);
+  }
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    return report_usage(e.what());
+  }
+  if (*tensors_verb) return inspect::tensors(model);
+  if (*info_verb) return inspect::info(model, json);
+  if (*tokens_verb) return inspect::tokens(model, tokens);
+  if (*prompt_verb) return inspect::prompt(model, prompt);
+  if (*logits_verb) return inspect::logits(model, device, context, logits);
+  if (*perplexity_verb) return inspect::perplexity(model, device, context, perplexity);
+  return inspect::plan(model, device, context, batch, json);
+}

@@ -1,0 +1,216 @@
+#pragma once
+// Instruction sets of CpuSimd as types, and the few vector operations whose exact form decides bits.
+// The only include of xsimd and of intrinsics headers; written for xsimd 8.1, whose names changed later.
+
+#include <xsimd/xsimd.hpp>
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#include "tmodel/core/os.hpp"
+
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#define TMODEL_CPU_AVX2 1
+#else
+#define TMODEL_CPU_AVX2 0
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define TMODEL_INLINE_LAMBDA __attribute__((always_inline))
+#else
+#define TMODEL_INLINE_LAMBDA
+#endif
+
+namespace tmodel::inline v0::cpu {
+
+using sse2 = xsimd::sse2;
+using avx2 = xsimd::fma3<xsimd::avx2>;  ///< with FMA and F16C; machines with AVX-512 run it too
+using neon64 = xsimd::neon64;
+
+/// Stands for "no instruction set that is known here".
+struct no_arch {};
+
+// What the flags of this translation unit allow.
+#if TMODEL_CPU_AVX2
+using default_arch = avx2;
+#elif defined(__SSE2__)
+using default_arch = sse2;
+#elif defined(__aarch64__)
+using default_arch = neon64;
+#else
+using default_arch = no_arch;
+#endif
+
+template <class A>
+inline constexpr bool known = std::is_same_v<A, sse2> || std::is_same_v<A, avx2> || std::is_same_v<A, neon64>;
+
+/// Whether the flags of this translation unit allow the instructions of A.
+template <class A>
+inline constexpr bool compiled_for = false;
+#if TMODEL_CPU_AVX2
+template <>
+inline constexpr bool compiled_for<avx2> = true;
+#endif
+#if defined(__SSE2__)
+template <>
+inline constexpr bool compiled_for<sse2> = true;
+#endif
+#if defined(__aarch64__)
+template <>
+inline constexpr bool compiled_for<neon64> = true;
+#endif
+
+template <class A>
+constexpr std::string_view arch_name() noexcept {
+  return std::is_same_v<A, avx2> ? "avx2" : std::is_same_v<A, neon64> ? "neon" : "sse2";
+}
+
+/// Whether this machine runs the instructions of A. SSE2 and NEON belong to their base architectures.
+template <class A>
+bool machine_runs() noexcept {
+  return !std::is_same_v<A, avx2> || os::cpu_has_avx2();
+}
+
+/// A vector of f32: 8 lanes with AVX2, else 4.
+template <class A>
+using Floats = xsimd::batch<f32, A>;
+template <class A>
+using Ints = xsimd::batch<std::int32_t, A>;
+
+template <class A>
+inline constexpr int lanes = static_cast<int>(Floats<A>::size);
+
+/// fn(0) ... fn(n - 1), with indices that are constants: arrays of vectors stay in registers at -O2.
+template <int n, class Fn>
+TMODEL_INLINE void unroll(Fn fn) noexcept {
+  [&]<int... i>(std::integer_sequence<int, i...>) TMODEL_INLINE_LAMBDA { (fn(std::integral_constant<int, i>()), ...); }
+  (std::make_integer_sequence<int, n>());
+}
+
+template <class A>
+TMODEL_INLINE Floats<A> load(const f32* p) noexcept {
+  return Floats<A>::load_unaligned(p);
+}
+template <class A>
+TMODEL_INLINE void store(f32* p, Floats<A> x) noexcept {
+  x.store_unaligned(p);
+}
+/// The first n lanes, n < lanes; the others are 0.
+template <class A>
+TMODEL_INLINE Floats<A> load_some(const f32* p, int n) noexcept {
+  alignas(32) f32 padded[lanes<A>] = {};
+  std::memcpy(padded, p, static_cast<std::size_t>(n) * sizeof(f32));
+  return load<A>(padded);
+}
+template <class A>
+TMODEL_INLINE void store_some(f32* p, Floats<A> x, int n) noexcept {
+  alignas(32) f32 padded[lanes<A>];
+  store<A>(padded, x);
+  std::memcpy(p, padded, static_cast<std::size_t>(n) * sizeof(f32));
+}
+
+/// a * b + c: rounded once where there is an instruction for it, else rounded twice, everywhere alike.
+/// Never written as an expression: compilers fuse those or not, function by function, and bits would follow.
+template <class A>
+TMODEL_INLINE Floats<A> fused(Floats<A> a, Floats<A> b, Floats<A> c) noexcept {
+#if TMODEL_CPU_AVX2
+  if constexpr (std::is_same_v<A, avx2>) return _mm256_fmadd_ps(a, b, c);
+#endif
+#if defined(__aarch64__)
+  if constexpr (std::is_same_v<A, neon64>) return vfmaq_f32(c, a, b);
+#endif
+#if defined(__SSE2__)
+  if constexpr (std::is_same_v<A, sse2>) {
+    __m128 product = _mm_mul_ps(a, b);
+#if defined(__FMA__)  // the compiler could fuse these two: hide the product from it
+    __asm__("" : "+x"(product));
+#endif
+    return _mm_add_ps(product, c);
+  }
+#endif
+}
+
+/// Sum of all lanes, ((0+4)+(2+6)) + ((1+5)+(3+7)) or with four lanes (0+2) + (1+3).
+template <class A>
+TMODEL_INLINE f32 sum_lanes(Floats<A> x) noexcept {
+#if defined(__SSE2__)
+  __m128 four;
+#if TMODEL_CPU_AVX2
+  if constexpr (std::is_same_v<A, avx2>) {
+    const __m256 wide = x;
+    four = _mm_add_ps(_mm256_castps256_ps128(wide), _mm256_extractf128_ps(wide, 1));
+  } else
+#endif
+    four = x;
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+#else
+  alignas(32) f32 v[lanes<A>];
+  store<A>(v, x);
+  return (v[0] + v[2]) + (v[1] + v[3]);
+#endif
+}
+
+/// Lane i is the sum of the lanes of rows[i]; every lane by the same tree.
+template <class A>
+TMODEL_INLINE Floats<A> sums_of(const Floats<A>* rows) noexcept {
+#if TMODEL_CPU_AVX2
+  if constexpr (std::is_same_v<A, avx2>) {
+    const __m256 a = _mm256_hadd_ps(_mm256_hadd_ps(rows[0], rows[1]), _mm256_hadd_ps(rows[2], rows[3]));
+    const __m256 b = _mm256_hadd_ps(_mm256_hadd_ps(rows[4], rows[5]), _mm256_hadd_ps(rows[6], rows[7]));
+    return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+  }
+#endif
+#if defined(__SSE2__)
+  if constexpr (std::is_same_v<A, sse2>) {
+    __m128 a = rows[0], b = rows[1], c = rows[2], d = rows[3];
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    return _mm_add_ps(_mm_add_ps(a, b), _mm_add_ps(c, d));
+  }
+#endif
+#if defined(__aarch64__)
+  if constexpr (std::is_same_v<A, neon64>)
+    return vpaddq_f32(vpaddq_f32(rows[0], rows[1]), vpaddq_f32(rows[2], rows[3]));
+#endif
+}
+
+/// The vector's integers, rounded to nearest, ties to even.
+template <class A>
+TMODEL_INLINE Ints<A> nearest(Floats<A> x) noexcept {
+#if TMODEL_CPU_AVX2
+  if constexpr (std::is_same_v<A, avx2>) return _mm256_cvtps_epi32(x);
+#endif
+#if defined(__SSE2__)
+  if constexpr (std::is_same_v<A, sse2>) return _mm_cvtps_epi32(x);
+#endif
+#if defined(__aarch64__)
+  if constexpr (std::is_same_v<A, neon64>) return vcvtnq_s32_f32(x);
+#endif
+}
+
+/// 2^k of the float whose lowest bits, as an integer, hold k (see exp), k in [-126, 127].
+template <class A>
+TMODEL_INLINE Floats<A> power_of_two(Floats<A> shifted) noexcept {
+#if TMODEL_CPU_AVX2
+  if constexpr (std::is_same_v<A, avx2>)
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(127)), 23));
+#endif
+#if defined(__SSE2__)
+  if constexpr (std::is_same_v<A, sse2>)
+    return _mm_castsi128_ps(_mm_slli_epi32(_mm_add_epi32(_mm_castps_si128(shifted), _mm_set1_epi32(127)), 23));
+#endif
+#if defined(__aarch64__)
+  if constexpr (std::is_same_v<A, neon64>)
+    return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vreinterpretq_s32_f32(shifted), vdupq_n_s32(127)), 23));
+#endif
+}
+
+}  // namespace tmodel::inline v0::cpu

@@ -1,0 +1,346 @@
+#pragma once
+// How AVX2 reads the codes and scales of each quantised format, 256 elements at a time.
+// Layouts: quant/legacy.hpp, quant/k_quants.hpp, quant/nonlinear.hpp, whose unpack() says the same in plain code.
+
+#include "tmodel/backends/cpu/dot.hpp"
+#include "tmodel/quant/all.hpp"
+
+#if TMODEL_CPU_AVX2
+
+namespace tmodel::inline v0::cpu::x86 {
+
+/// A chunk of weights. Element e of part p is scales[p] * (q or |q| with its sign) [* factor of its half] + offset.
+/// Formats whose codes are symmetric about o are stored as codes + o with offsets -o * scale: that is exact in f32.
+template <bool signs, bool halves>
+struct Unpacked {
+  alignas(32) std::int8_t q[chunk_len];
+  alignas(32) f32 scales[chunk_parts];
+  alignas(32) f32 offsets[signs && !halves ? 1 : halves ? 16 : 8];  ///< per part, or per half of a part
+  alignas(32) std::int16_t factors[halves ? chunk_len / 2 : 1];     ///< integer scale of each pair of products
+};
+
+template <class Q>
+struct Codes;
+template <class Q>
+inline constexpr bool has_codes = requires {
+  Codes<Q>::signs;
+};
+
+TMODEL_INLINE __m128i load16(const void* p) noexcept { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+TMODEL_INLINE __m256i load32(const void* p) noexcept { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+
+/// 16 bytes: low nibbles, then high nibbles.
+TMODEL_INLINE __m256i nibbles(const std::uint8_t* qs) noexcept {
+  const __m128i bytes = load16(qs);
+  return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(bytes, 4), bytes), _mm256_set1_epi8(15));
+}
+
+/// 16 in every byte e where bit e of the 32 is set.
+TMODEL_INLINE __m256i fifth_bits(const std::uint8_t* high) noexcept {
+  const __m256i spread =
+      _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+  const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ull));
+  const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(load_unaligned<int>(high)), spread);
+  return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit), _mm256_set1_epi8(16));
+}
+
+TMODEL_INLINE __m256i look_up(const std::int8_t (&table)[16], __m256i codes) noexcept {
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load16(table)), codes);
+}
+
+/// The f16 `d` of 8 blocks, 0 for those from `count` on.
+template <bool all, class Block>
+TMODEL_INLINE __m256 scales_of(const Block* b, int count) noexcept {
+  const auto bits = [&](int i) { return static_cast<short>(b[i].d.bits); };
+  if constexpr (all)
+    return _mm256_cvtph_ps(_mm_setr_epi16(bits(0), bits(1), bits(2), bits(3), bits(4), bits(5), bits(6), bits(7)));
+  alignas(16) std::uint16_t some[chunk_parts] = {};
+  for (int i = 0; i < count; ++i) some[i] = b[i].d.bits;
+  return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(some)));
+}
+
+/// Scales, and the offsets of codes that are stored plus `origin`.
+TMODEL_INLINE void put(auto& w, __m256 scales, f32 origin) noexcept {
+  _mm256_store_ps(w.scales, scales);
+  _mm256_store_ps(w.offsets, _mm256_mul_ps(scales, _mm256_set1_ps(-origin)));
+}
+
+/// `d` and `m`, neighbours, of 8 blocks.
+template <bool all, class Block>
+TMODEL_INLINE void scales_and_offsets(const Block* b, int count, auto& w) noexcept {
+  const auto both = [&](int i) TMODEL_INLINE_LAMBDA { return load_unaligned<int>(b + i); };  // d and m stand first
+  __m256i pairs;
+  if constexpr (all) {
+    const auto four = [&](int i) TMODEL_INLINE_LAMBDA {  // by hand: g++ 12 builds _mm256_setr_epi32 of loads in memory
+      const auto two = [&](int k) TMODEL_INLINE_LAMBDA {
+        return _mm_unpacklo_epi32(_mm_cvtsi32_si128(both(k)), _mm_cvtsi32_si128(both(k + 1)));
+      };
+      return _mm_unpacklo_epi64(two(i), two(i + 2));
+    };
+    pairs = _mm256_set_m128i(four(4), four(0));
+  } else {
+    alignas(32) int some[chunk_parts] = {};
+    for (int i = 0; i < count; ++i) some[i] = both(i);
+    pairs = _mm256_load_si256(reinterpret_cast<const __m256i*>(some));
+  }
+  const __m256i mixed =
+      _mm256_packus_epi32(_mm256_and_si256(pairs, _mm256_set1_epi32(0xFFFF)), _mm256_srli_epi32(pairs, 16));
+  const __m256i apart = _mm256_permute4x64_epi64(mixed, 0xD8);
+  _mm256_store_ps(w.scales, _mm256_cvtph_ps(_mm256_castsi256_si128(apart)));
+  _mm256_store_ps(w.offsets, _mm256_cvtph_ps(_mm256_extracti128_si256(apart, 1)));
+}
+
+template <>
+struct Codes<Q4_0> {
+  static constexpr bool signs = false, halves = false;
+  template <int p>
+  TMODEL_INLINE static __m256i codes(const Q4_0::Block* b) noexcept {
+    return nibbles(b[p].qs);
+  }
+  template <bool all>
+  TMODEL_INLINE static void scales(const Q4_0::Block* b, int count, auto& w) noexcept {
+    put(w, scales_of<all>(b, count), 8.f);
+  }
+};
+
+template <>
+struct Codes<Q4_1> {
+  static constexpr bool signs = false, halves = false;
+  template <int p>
+  TMODEL_INLINE static __m256i codes(const Q4_1::Block* b) noexcept {
+    return nibbles(b[p].qs);
+  }
+  template <bool all>
+  TMODEL_INLINE static void scales(const Q4_1::Block* b, int count, auto& w) noexcept {
+    scales_and_offsets<all>(b, count, w);
+  }
+};
+
+template <>
+struct Codes<Q5_0> {
+  static constexpr bool signs = false, halves = false;
+  template <int p>
+  TMODEL_INLINE static __m256i codes(const Q5_0::Block* b) noexcept {
+    return _mm256_or_si256(nibbles(b[p].qs), fifth_bits(b[p].qh));
+  }
+  template <bool all>
+  TMODEL_INLINE static void scales(const Q5_0::Block* b, int count, auto& w) noexcept {
+    put(w, scales_of<all>(b, count), 16.f);
+  }
+};
+
+template <>
+struct Codes<Q5_1> {
+  static constexpr bool signs = false, halves = false;
+  template <int p>
+  TMODEL_INLINE static __m256i codes(const Q5_1::Block* b) noexcept {
+    return _mm256_or_si256(nibbles(b[p].qs), fifth_bits(b[p].qh));
+  }
+  template <bool all>
+  TMODEL_INLINE static void scales(const Q5_1::Block* b, int count, auto& w) noexcept {
+    scales_and_offsets<all>(b, count, w);
+  }
+};
+
+template <>
+struct Codes<Q8_0> {
+  static constexpr bool signs = true, halves = false;
+  template <int p>
+  TMODEL_INLINE static __m256i codes(const Q8_0::Block* b) noexcept {
+    return load32(b[p].qs);
+  }
+  template <bool all>
+  TMODEL_INLINE static void scales(const Q8_0::Block* b, int count, auto& w) noexcept {
+    _mm256_store_ps(w.scales, scales_of<all>(b, count));
+  }
+};
+
+template <>
+struct Codes<IQ4_NL> {
+  static constexpr bool signs = true, halves = false;
+  template <int p>
+  TMODEL_INLINE static __m256i codes(const IQ4_NL::Block* b) noexcept {
+    return look_up(detail::nonlinear::iq4_values, nibbles(b[p].qs));
+  }
+  template <bool all>
+  TMODEL_INLINE static void scales(const IQ4_NL::Block* b, int count, auto& w) noexcept {
+    _mm256_store_ps(w.scales, scales_of<all>(b, count));
+  }
+};
+
+template <>
+struct Codes<MXFP4> {
+  static constexpr bool signs = true, halves = false;
+  template <int p>
+  TMODEL_INLINE static __m256i codes(const MXFP4::Block* b) noexcept {
+    return look_up(detail::nonlinear::e2m1_doubled, nibbles(b[p].qs));
+  }
+  template <bool all>
+  TMODEL_INLINE static void scales(const MXFP4::Block* b, int count, auto& w) noexcept {
+    const auto e = [&](int i) { return all || i < count ? static_cast<int>(b[i].e) : 0; };
+    const __m256i exponent = _mm256_setr_epi32(e(0), e(1), e(2), e(3), e(4), e(5), e(6), e(7));
+    const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(exponent, _mm256_set1_epi32(1)), 23);
+    const __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), exponent);  // 2^-128 and 2^-127 are subnormal
+    const __m256i is_normal = _mm256_cmpgt_epi32(exponent, _mm256_set1_epi32(1));
+    const __m256i there = _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    _mm256_store_ps(w.scales,
+                    _mm256_castsi256_ps(_mm256_and_si256(there, _mm256_blendv_epi8(tiny, normal, is_normal))));
+  }
+};
+
+/// Eight unsigned bytes as floats.
+TMODEL_INLINE __m256 floats_of(std::uint32_t low, std::uint32_t high) noexcept {
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_setr_epi32(static_cast<int>(low), static_cast<int>(high), 0, 0)));
+}
+
+/// Q4_K and Q5_K: scales and minimums of 6 bits in 12 bytes, four at a time.
+TMODEL_INLINE void scales_and_minimums(const std::uint8_t* packed, f16 d, f16 dmin, auto& w) noexcept {
+  const auto a = load_unaligned<std::uint32_t>(packed), b = load_unaligned<std::uint32_t>(packed + 4),
+             c = load_unaligned<std::uint32_t>(packed + 8);
+  const auto upper = [](std::uint32_t v) { return (v >> 2) & 0x30303030u; };  // the two bits above the lower six
+  const __m256 scale = floats_of(a & 0x3F3F3F3Fu, (c & 0x0F0F0F0Fu) | upper(a));
+  const __m256 minimum = floats_of(b & 0x3F3F3F3Fu, ((c >> 4) & 0x0F0F0F0Fu) | upper(b));
+  _mm256_store_ps(w.scales, _mm256_mul_ps(scale, _mm256_set1_ps(_cvtsh_ss(d.bits))));
+  _mm256_store_ps(w.offsets, _mm256_mul_ps(minimum, _mm256_set1_ps(-_cvtsh_ss(dmin.bits))));
+}
+
+template <>
+struct Codes<Q4_K> {
+  static constexpr bool signs = false, halves = false;
+  template <int p>
+  TMODEL_INLINE static __m256i codes(const Q4_K::Block* b) noexcept {
+    return _mm256_and_si256(_mm256_srli_epi16(load32(b->qs + p / 2 * 32), p % 2 * 4), _mm256_set1_epi8(15));
+  }
+  template <bool>
+  TMODEL_INLINE static void scales(const Q4_K::Block* b, int, auto& w) noexcept {
+    scales_and_minimums(b->scales, b->d, b->dmin, w);
+  }
+};
+
+/// Bit `from` of every byte, moved to bit `to`.
+template <int from, int to>
+TMODEL_INLINE __m256i moved_bit(__m256i bytes) noexcept {
+  __m256i moved = bytes;
+  if constexpr (from > to) moved = _mm256_srli_epi16(bytes, from - to);
+  if constexpr (from < to) moved = _mm256_slli_epi16(bytes, to - from);
+  return _mm256_and_si256(moved, _mm256_set1_epi8(1 << to));
+}
+
+template <>
+struct Codes<Q5_K> {
+  static constexpr bool signs = false, halves = false;
+  template <int p>
+  TMODEL_INLINE static __m256i codes(const Q5_K::Block* b) noexcept {
+    const __m256i low =
+        _mm256_and_si256(_mm256_srli_epi16(load32(b->qs + p / 2 * 32), p % 2 * 4), _mm256_set1_epi8(15));
+    return _mm256_or_si256(low, moved_bit<p, 4>(load32(b->qh)));
+  }
+  template <bool>
+  TMODEL_INLINE static void scales(const Q5_K::Block* b, int, auto& w) noexcept {
+    scales_and_minimums(b->scales, b->d, b->dmin, w);
+  }
+};
+
+template <>
+struct Codes<IQ4_XS> {
+  static constexpr bool signs = true, halves = false;
+  template <int p>
+  TMODEL_INLINE static __m256i codes(const IQ4_XS::Block* b) noexcept {
+    return look_up(detail::nonlinear::iq4_values, nibbles(b->qs + 16 * p));
+  }
+  template <bool>
+  TMODEL_INLINE static void scales(const IQ4_XS::Block* b, int, auto& w) noexcept {
+    const __m256i fours = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28), twos = _mm256_srli_epi32(fours, 1);
+    const __m256i low = _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(load_unaligned<int>(b->scales_l)), fours),
+                                         _mm256_set1_epi32(15));
+    const __m256i high =
+        _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(b->scales_h), twos), _mm256_set1_epi32(3));
+    const __m256i scale = _mm256_sub_epi32(_mm256_or_si256(low, _mm256_slli_epi32(high, 4)), _mm256_set1_epi32(32));
+    _mm256_store_ps(w.scales, _mm256_mul_ps(_mm256_cvtepi32_ps(scale), _mm256_set1_ps(_cvtsh_ss(b->d.bits))));
+  }
+};
+
+// Sub-blocks of 16: their integer scales multiply the integer products, d alone the sum of a part.
+
+/// factors from 16 signed bytes, one per half.
+TMODEL_INLINE void put_factors(__m128i scales, auto& w) noexcept {
+  for (int p = 0; p < chunk_parts; ++p) {
+    const __m128i both =
+        _mm_shuffle_epi8(scales, _mm_add_epi8(_mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1),
+                                              _mm_set1_epi8(static_cast<char>(2 * p))));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(w.factors + 16 * p), _mm256_cvtepi8_epi16(both));
+  }
+}
+/// offsets[i] = bytes[i] * factor.
+TMODEL_INLINE void put_offsets(__m128i bytes, f32 factor, auto& w) noexcept {
+  const __m256 f = _mm256_set1_ps(factor);
+  _mm256_store_ps(w.offsets, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), f));
+  _mm256_store_ps(w.offsets + 8, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))), f));
+}
+
+template <>
+struct Codes<Q2_K> {
+  static constexpr bool signs = false, halves = true;
+  template <int p>
+  TMODEL_INLINE static __m256i codes(const Q2_K::Block* b) noexcept {
+    return _mm256_and_si256(_mm256_srli_epi16(load32(b->qs + p / 4 * 32), p % 4 * 2), _mm256_set1_epi8(3));
+  }
+  template <bool>
+  TMODEL_INLINE static void scales(const Q2_K::Block* b, int, auto& w) noexcept {
+    const __m128i packed = load16(b->scales), low = _mm_set1_epi8(15);
+    _mm256_store_ps(w.scales, _mm256_set1_ps(_cvtsh_ss(b->d.bits)));
+    put_factors(_mm_and_si128(packed, low), w);
+    put_offsets(_mm_and_si128(_mm_srli_epi16(packed, 4), low), -_cvtsh_ss(b->dmin.bits), w);
+  }
+};
+
+template <>
+struct Codes<Q3_K> {
+  static constexpr bool signs = false, halves = true;
+  template <int p>
+  TMODEL_INLINE static __m256i codes(const Q3_K::Block* b) noexcept {
+    const __m256i low = _mm256_and_si256(_mm256_srli_epi16(load32(b->qs + p / 4 * 32), p % 4 * 2), _mm256_set1_epi8(3));
+    return _mm256_or_si256(low, moved_bit<p, 2>(load32(b->hmask)));
+  }
+  template <bool>
+  TMODEL_INLINE static void scales(const Q3_K::Block* b, int, auto& w) noexcept {
+    const auto x = load_unaligned<std::uint32_t>(b->scales), y = load_unaligned<std::uint32_t>(b->scales + 4),
+               z = load_unaligned<std::uint32_t>(b->scales + 8);
+    const auto six = [&](std::uint32_t low, int shift) {
+      return static_cast<int>((low & 0x0F0F0F0Fu) | (((z >> shift) & 0x03030303u) << 4));
+    };
+    const __m128i scale =
+        _mm_sub_epi8(_mm_setr_epi32(six(x, 0), six(y, 2), six(x >> 4, 4), six(y >> 4, 6)), _mm_set1_epi8(32));
+    const f32 d = _cvtsh_ss(b->d.bits);
+    _mm256_store_ps(w.scales, _mm256_set1_ps(d));
+    put_factors(scale, w);
+    put_offsets(scale, -4.f * d, w);
+  }
+};
+
+template <>
+struct Codes<Q6_K> {
+  static constexpr bool signs = false, halves = true;
+  template <int p>
+  TMODEL_INLINE static __m256i codes(const Q6_K::Block* b) noexcept {
+    const __m256i low = _mm256_srli_epi16(load32(b->ql + p / 4 * 64 + p % 2 * 32), p % 4 / 2 * 4);
+    const __m256i bits = load32(b->qh + p / 4 * 32);
+    constexpr int from = p % 4 * 2;
+    __m256i high = bits;
+    if constexpr (from < 4) high = _mm256_slli_epi16(bits, 4 - from);
+    if constexpr (from > 4) high = _mm256_srli_epi16(bits, from - 4);
+    return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)), _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
+  }
+  template <bool>
+  TMODEL_INLINE static void scales(const Q6_K::Block* b, int, auto& w) noexcept {
+    const __m128i scale = load16(b->scales);
+    const f32 d = _cvtsh_ss(b->d.bits);
+    _mm256_store_ps(w.scales, _mm256_set1_ps(d));
+    put_factors(scale, w);
+    put_offsets(scale, -32.f * d, w);
+  }
+};
+
+}  // namespace tmodel::inline v0::cpu::x86
+
+#endif

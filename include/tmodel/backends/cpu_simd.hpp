@@ -1,0 +1,276 @@
+#pragma once
+// CpuSimd<T, Arch, Formats>: the backend for processors, with vector instructions. Kernels are in backends/cpu/.
+// Quantised weights are multiplied as stored, with activations quantised once per input; nothing is repacked.
+
+#include "tmodel/backends/cpu/attention.hpp"
+#include "tmodel/backends/cpu/elementwise.hpp"
+#include "tmodel/backends/cpu/matmul.hpp"
+#include "tmodel/quant/all.hpp"
+
+namespace tmodel::inline v0 {
+
+/// Arch: cpu::avx2, cpu::sse2 or cpu::neon64; by default the best that this translation unit's flags allow.
+///
+/// Results have the same bits for any number of threads, rows in a step and neighbours in a batch, on one Arch.
+template <class T = f32, class Arch = cpu::default_arch, class FormatList = AllFormats>
+class CpuSimd {
+  static_assert(std::is_same_v<T, f32>, "tmodel: CpuSimd computes in f32, its first parameter");
+  static_assert(cpu::known<Arch>,
+                "tmodel: CpuSimd<T, Arch> runs on cpu::sse2, cpu::avx2 (x86-64) and cpu::neon64 (aarch64)");
+  static_assert(cpu::compiled_for<Arch> || !std::is_same_v<Arch, cpu::avx2>,
+                "tmodel: CpuSimd<..., avx2> needs this file to be compiled with -mavx2 -mfma -mf16c (or a -march "
+                "that has them)");
+  static_assert(cpu::compiled_for<Arch> || std::is_same_v<Arch, cpu::avx2> || !cpu::known<Arch>,
+                "tmodel: CpuSimd<..., Arch> names an instruction set of another processor family");
+  // After a failed assertion above, members compile for what there is: one mistake, one message.
+  using A = std::conditional_t<cpu::compiled_for<Arch>, Arch, cpu::default_arch>;
+
+ public:
+  static constexpr std::string_view name = "cpu";
+  using Options = HostOptions;
+  using Formats = FormatList;
+  using Ops = AllOps;
+  using Rows = HostRows<f32>;
+  using Vec = HostVec;
+  using Kv = HostKv;
+  using Arena = HostArena<f32>;
+  template <class Q>
+  using Matrix = HostMatrix<Q>;
+  class Queue;
+
+  /// Activations of one product's input, valid until the next prepare().
+  struct Prepared {
+    Rows rows;
+    const cpu::Q8Chunk* chunks = nullptr;  ///< null: not asked for
+  };
+
+  /// Errors: unsupported_cpu, and those of ThreadPool::create.
+  static expected<CpuSimd> open(const Options& options) {
+    if (!cpu::machine_runs<A>())
+      return fail(Errc::unsupported_cpu, "this program was compiled for AVX2, FMA and F16C", {},
+                  std::string(cpu::arch_name<A>()), {}, "compile without -march or -mavx2 flags for this machine");
+    CpuSimd backend;
+    TMODEL_TRY(backend.threads_, HostThreads::open(options));
+    return backend;
+  }
+
+  /// Instruction set of the kernels: "avx2", "sse2" or "neon".
+  static constexpr std::string_view arch() noexcept { return cpu::arch_name<A>(); }
+
+ private:
+  HostThreads threads_;
+};
+
+template <class T, class Arch, class FormatList>
+class CpuSimd<T, Arch, FormatList>::Queue {
+ public:
+  /// Without a backend only the arena counts.
+  static expected<Queue> make(const CpuSimd* backend, Arena& arena, const QueueLimits& limits) {
+    if (limits.head_dim > cpu::max_head_dim)
+      return fail(Errc::unsupported, "head dimension", {}, "at most " + std::to_string(cpu::max_head_dim),
+                  std::to_string(limits.head_dim));
+    Queue q;
+    if (backend != nullptr) q.executor_ = backend->threads_.executor();
+    const auto rows = static_cast<std::size_t>(limits.rows);
+    q.pairs_ = limits.rotary_pairs;
+    q.rows_ = limits.rows;
+    q.angles_ = arena.template scratch<f32>(2 * static_cast<std::size_t>(limits.rope_tables) * rows *
+                                            static_cast<std::size_t>(limits.rotary_pairs));
+    q.row_sequence_ = arena.template scratch<int>(rows);
+    q.chunks_ =
+        arena.template scratch<cpu::Q8Chunk>(rows * static_cast<std::size_t>(cpu::chunks_of(limits.widest_input)));
+    return q;
+  }
+
+  void begin(const Step<HostKv>& step) {
+    step_ = step;
+    for (std::size_t s = 0; s < step.sequences.size(); ++s) {
+      const StepSequence<HostKv>& sequence = step.sequences[s];
+      for (int i = 0; i < sequence.rows; ++i) {
+        row_sequence_[sequence.first_row + i] = static_cast<int>(s);
+        for (std::size_t table = 0; table < sequence.rope->size(); ++table)
+          fill_angles((*sequence.rope)[table], sequence.position + i,
+                      angles(static_cast<int>(table), sequence.first_row + i));
+      }
+    }
+  }
+
+  template <class Q>
+  void embed(const HostMatrix<Q>& m, Rows x, f32 scale) {
+    for_rows(x, [&](int r) {
+      const std::span<f32> row(x.row(r), static_cast<std::size_t>(x.columns));
+      Q::dequantize(m.row(step_.tokens[static_cast<std::size_t>(r)]), row);
+      if (scale != 1.f) cpu::scale_and_cap_row<A>(row.data(), x.columns, scale, 0.f);
+    });
+  }
+
+  template <NormKind kind>
+  void norm(Rows x, const NormWeights<HostVec>& w, Rows y) {
+    norm_heads<kind>(x, 1, w, y);
+  }
+  /// Each row as `groups` pieces that are normalised alone. A scale shorter than the row is shared by the pieces.
+  template <NormKind kind>
+  void norm_heads(Rows x, int groups, const NormWeights<HostVec>& w, Rows y) {
+    const int n = x.columns / groups;
+    for_rows(x, [&](int r) {
+      for (int g = 0; g < groups; ++g) {
+        const int own = w.scale.size > n ? g * n : 0;
+        cpu::norm_row<A, kind>(x.row(r) + g * n, n, w.scale.data + own, w.bias.empty() ? nullptr : w.bias.data + own,
+                               w.eps, y.row(r) + g * n);
+      }
+    });
+  }
+
+  Prepared prepare(Rows x, Acts acts) {
+    if (!has(acts, Acts::q8)) return {x, nullptr};
+    const int stride = cpu::chunks_of(x.columns);
+    for_rows(x, [&](int r) {
+      cpu::quantize_chunks<A>(x.row(r), x.columns,
+                              chunks_ + static_cast<std::size_t>(r) * static_cast<std::size_t>(stride));
+    });
+    return {x, chunks_};
+  }
+
+  template <class Q>
+  void matmul(const HostMatrix<Q>& m, const Prepared& x, Rows y, HostVec bias) {
+    const f32* const b = bias.empty() ? nullptr : bias.data;
+    for_pieces(m.rows, 16, static_cast<long long>(m.columns) * y.n, [&](int begin, int end) {
+      if constexpr (QuantizedFormat<Q>)
+        cpu::multiply_quantized<A, Q>(m, x.chunks, cpu::chunks_of(m.columns), y, b, begin, end);
+      else if constexpr (Q::block_len == 1 && requires(const typename Q::Block* w) { cpu::widen<A>(w); })
+        cpu::multiply_dense<A, Q>(m, x.rows, y, b, begin, end);
+      else
+        cpu::multiply_dequantized<A, Q>(m, x.rows, y, b, begin, end);
+    });
+  }
+
+  void rope(Rows x, int heads, const AttentionShape& shape) {
+    for_rows(x, [&](int r) {
+      cpu::rope_row<A>(x.row(r), heads, shape.head_dim, shape.rotary_dim / 2, shape.pairing,
+                       angles(shape.rope_table, r));
+    });
+  }
+
+  void kv_store(const AttentionShape& shape, Rows k, Rows v) {
+    for_rows(k, [&](int r) {
+      const StepSequence<HostKv>& s = step_.sequences[static_cast<std::size_t>(row_sequence_[r])];
+      const pos_t position = s.position + r - s.first_row;
+      cpu::kv_write_row<A>(*s.kv, s.kv->keys, shape.layer, position, k.row(r));
+      cpu::kv_write_row<A>(*s.kv, s.kv->values, shape.layer, position, v.row(r));
+    });
+  }
+
+  void attend(const AttentionShape& shape, Rows q, Rows out) {
+    const int group = shape.heads / shape.kv_heads;
+    const int heads = std::min(group, cpu::tile_states), splits = (group + heads - 1) / heads;
+    const int rows = cpu::tile_states / heads;
+    int tiles = 0;
+    for (const auto& s : step_.sequences) tiles += (s.rows + rows - 1) / rows;
+    const int items = tiles * shape.kv_heads * splits;
+    for_pieces(items, 1, 1 << 14, [&](int begin, int end) {
+      for (int i = begin; i < end; ++i) {
+        // Late rows see more keys: pairing the ends gives every contiguous piece about the same work.
+        const int item = i % 2 == 0 ? i / 2 : items - 1 - i / 2;
+        const int lane = item % (shape.kv_heads * splits);
+        int tile = item / (shape.kv_heads * splits);
+        const StepSequence<HostKv>* s = step_.sequences.data();
+        for (; tile >= (s->rows + rows - 1) / rows; ++s) tile -= (s->rows + rows - 1) / rows;
+        const int row = tile * rows, kv_head = lane / splits, head = kv_head * group + lane % splits * heads;
+        const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(head) * shape.head_dim;
+        cpu::attend_tile<A>(*s->kv, shape,
+                            {.q = q.row(s->first_row + row) + at,
+                             .out = out.row(s->first_row + row) + at,
+                             .row_stride = q.columns,
+                             .rows = std::min(rows, s->rows - row),
+                             .heads = std::min(heads, (kv_head + 1) * group - head),
+                             .kv_head = kv_head,
+                             .position = s->position + row});
+      }
+    });
+  }
+
+  template <Activation act>
+  void activate_gate(Rows gate, Rows up) {
+    for_rows(gate, [&](int r) { cpu::gate_row<A, act>(gate.row(r), up.row(r), gate.columns); });
+  }
+  template <Activation act>
+  void activate(Rows x) {
+    for_rows(x, [&](int r) { cpu::activate_row<A, act>(x.row(r), x.columns); });
+  }
+
+  void add(Rows x, Rows y, f32 scale) {
+    for_rows(x, [&](int r) { cpu::add_row<A>(x.row(r), y.row(r), x.columns, scale); });
+  }
+
+  void select(Rows x, Rows y) {
+    for (int i = 0; i < y.n; ++i)
+      std::copy_n(x.row(step_.logit_rows[static_cast<std::size_t>(i)]), x.columns, y.row(i));
+  }
+
+  void finish_logits(Rows x, f32 scale, f32 softcap) {
+    if (scale == 1.f && softcap == 0.f) return;
+    for_rows(x, [&](int r) { cpu::scale_and_cap_row<A>(x.row(r), x.columns, scale, softcap); });
+  }
+
+  bool end_layer() const noexcept { return step_.cancel == nullptr || !step_.cancel->load(std::memory_order_relaxed); }
+
+  expected<void> download(Rows x, std::span<f32> out) {
+    std::copy_n(x.data, static_cast<std::size_t>(x.n) * static_cast<std::size_t>(x.columns), out.data());
+    return {};
+  }
+
+  expected<void> kv_copy(const HostKv& from, const HostKv& to, int length) { return host_kv_copy(from, to, length); }
+  expected<void> kv_save(const HostKv& kv, int length, std::span<std::byte> out) {
+    return host_kv_save(kv, length, out);
+  }
+  expected<void> kv_load(const HostKv& kv, int length, std::span<const std::byte> in) {
+    return host_kv_load(kv, length, in);
+  }
+
+ private:
+  /// As parallel_for, but on the calling thread if the pieces are worth less than waking the others.
+  template <class Body>
+  void for_pieces(int count, int grain, long long work_per_item, Body&& body) const {
+    constexpr long long worth_waking = 1 << 14;  // element operations: a few microseconds
+    if (count * work_per_item < worth_waking) {
+      if (count > 0) body(0, count);
+    } else {
+      parallel_for(executor_, count, grain, body);
+    }
+  }
+  template <class Body>
+  void for_rows(const Rows& x, Body&& body) const {
+    for_pieces(x.n, 1, x.columns, [&](int begin, int end) {
+      for (int r = begin; r < end; ++r) body(r);
+    });
+  }
+
+  void fill_angles(const RopeFrequencies& f, pos_t position, f32* out) const noexcept {
+    const std::size_t pairs = f.inverse.size();
+    for (std::size_t p = 0; p < pairs; ++p) {
+      f64 cosine, sine;
+      cos_sin(position * f.inverse[p], cosine, sine);
+      out[p] = static_cast<f32>(cosine * f.magnitude);
+      out[pairs + p] = static_cast<f32>(sine * f.magnitude);
+    }
+  }
+  f32* angles(int table, int row) const noexcept {
+    return angles_ +
+           2 * static_cast<std::size_t>(pairs_) *
+               (static_cast<std::size_t>(table) * static_cast<std::size_t>(rows_) + static_cast<std::size_t>(row));
+  }
+
+  Executor executor_;
+  Step<HostKv> step_;
+  f32* angles_ = nullptr;
+  int* row_sequence_ = nullptr;
+  cpu::Q8Chunk* chunks_ = nullptr;
+  int pairs_ = 0;
+  int rows_ = 0;
+};
+
+#if TMODEL_CPU_AVX2 || defined(__SSE2__) || defined(__aarch64__)
+static_assert(Backend<CpuSimd<>>);
+#endif
+
+}  // namespace tmodel::inline v0

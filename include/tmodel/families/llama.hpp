@@ -1,0 +1,31 @@
+#pragma once
+// Llama 1 to 3.3, TinyLlama, SmolLM and SmolLM2, Yi, R1-distill-Llama and other models of type "llama".
+// Source: Touvron et al. 2023; transformers modeling_llama; GGUF architecture "llama".
+
+#include "tmodel/core/concepts.hpp"
+#include "tmodel/families/defaults.hpp"
+
+namespace tmodel::inline v0 {
+
+struct LlamaTraits {
+  static constexpr std::string_view name = "llama";
+  static constexpr std::array<std::string_view, 1> model_types{"llama"};
+  static constexpr std::array<std::string_view, 1> gguf_architectures{"llama"};
+  static constexpr std::array specs{DecoderSpec{}};
+
+  static expected<ModelConfig> parse(const Metadata& metadata) {
+    families::ConfigReader r(metadata);
+    ModelConfig c = families::parse_llama_like(r, {.interleaved_gguf = true});
+    if (r.gguf()) {
+      c.qkv_bias = c.o_bias = c.ffn_bias = Presence::if_in_file;
+    } else {
+      c.qkv_bias = c.o_bias = r.flag("attention_bias", false) ? Presence::yes : Presence::no;
+      c.ffn_bias = r.flag("mlp_bias", false) ? Presence::yes : Presence::no;
+    }
+    return r.result(std::move(c));
+  }
+  static LayerPlan plan(const ModelConfig&, int layer) { return {.layer = layer}; }
+};
+static_assert(Family<LlamaTraits>);
+
+}  // namespace tmodel::inline v0

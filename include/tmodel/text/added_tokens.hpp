@@ -1,0 +1,240 @@
+#pragma once
+// Added tokens: texts that are cut out before the model sees the rest ("<|im_start|>"). One byte trie.
+// Match rules: the reference's added vocabulary (leftmost-longest, single_word, lstrip, rstrip) and llama.cpp's
+// partition for GGUF files (longest text first over the whole text).
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tmodel/text/flat_array.hpp"
+#include "tmodel/text/range.hpp"
+#include "tmodel/text/unicode.hpp"
+
+namespace tmodel::inline v0::text {
+
+/// Longest text of an added token; real ones stay below 200 bytes. Bounds the work at each place of the input.
+inline constexpr std::size_t max_added_length = 1024;
+
+struct AddedToken {
+  std::string content;
+  token_t id = -1;
+  bool single_word = false;  ///< not where a word character touches it
+  bool lstrip = false;       ///< takes the white space before it
+  bool rstrip = false;       ///< takes the white space behind it
+  bool normalized = false;   ///< matched in normalised text
+  bool special = false;
+};
+
+/// Bytes [begin, end) of a text.
+using TextRange = Range;
+
+/// A part of the text: an added token, or (id -1) text for the model.
+struct Segment {
+  std::size_t begin = 0, end = 0;
+  token_t id = -1;
+};
+
+/// Where special tokens may be recognised.
+struct SpecialRule {
+  bool everywhere = true;              ///< false: nowhere
+  std::span<const TextRange> plain{};  ///< if everywhere: except where one of these ranges is touched; sorted, disjoint
+  bool allows(std::size_t begin, std::size_t end) const noexcept {
+    if (!everywhere) return false;
+    const auto range =
+        std::partition_point(plain.begin(), plain.end(), [&](const TextRange& r) { return r.end <= begin; });
+    return range == plain.end() || range->begin >= end;
+  }
+};
+
+class AddedTokens {
+ public:
+  enum class Order : std::uint8_t { leftmost_longest, longest_first };
+
+  /// tokens: those of one pass, contents as they are matched. Of equal contents the first counts.
+  /// Errors: unsupported (a content over max_added_length), out_of_memory.
+  static expected<AddedTokens> build(std::span<const AddedToken> tokens, Order order) {
+    AddedTokens result;
+    result.order_ = order;
+    std::vector<const AddedToken*> sorted;
+    for (const AddedToken& token : tokens) {
+      if (token.content.empty()) continue;
+      if (token.content.size() > max_added_length)
+        return fail(Errc::unsupported, "added token is too long", "added_tokens", "at most 1024 bytes",
+                    std::to_string(token.content.size()));
+      sorted.push_back(&token);
+    }
+    std::stable_sort(sorted.begin(), sorted.end(), [](auto* a, auto* b) { return a->content < b->content; });
+    const auto twice = [](auto* a, auto* b) { return a->content == b->content; };
+    sorted.erase(std::unique(sorted.begin(), sorted.end(), twice), sorted.end());
+    for (const AddedToken* token : sorted)
+      TMODEL_CHECK(result.entries_.push_back({token->id, static_cast<std::uint32_t>(token->content.size()),
+                                              token->single_word, token->lstrip, token->rstrip, token->special}));
+    TMODEL_CHECK(result.build_trie(sorted));
+    TMODEL_CHECK(result.entries_.shrink());
+    TMODEL_CHECK(result.nodes_.shrink());
+    TMODEL_CHECK(result.edges_.shrink());
+    return result;
+  }
+
+  bool empty() const noexcept { return entries_.empty(); }
+  std::size_t bytes() const noexcept { return entries_.bytes() + nodes_.bytes() + edges_.bytes(); }
+
+  /// Appends the segments of text (valid UTF-8) in order.
+  void split(std::string_view text, const SpecialRule& rule, std::vector<Segment>& out) const {
+    order_ == Order::leftmost_longest ? split_leftmost(text, rule, out) : split_longest_first(text, rule, out);
+  }
+
+ private:
+  struct Entry {
+    token_t id;
+    std::uint32_t length;
+    bool single_word, lstrip, rstrip, special;
+  };
+  struct Node {
+    std::uint32_t first_edge, edge_count;
+    std::int32_t entry;  ///< -1: no token ends here
+  };
+  struct Edge {
+    std::uint32_t byte, node;
+  };
+
+  /// Breadth first over ranges of the sorted contents that share a prefix.
+  expected<void> build_trie(const std::vector<const AddedToken*>& sorted) {
+    struct Range {
+      std::size_t begin, end, depth;
+    };
+    std::vector<Range> ranges{{0, sorted.size(), 0}};
+    for (std::size_t node = 0; node < ranges.size(); ++node) {
+      auto [begin, end, depth] = ranges[node];
+      Node made{static_cast<std::uint32_t>(edges_.size()), 0, -1};
+      if (begin < end && sorted[begin]->content.size() == depth) made.entry = static_cast<std::int32_t>(begin++);
+      while (begin < end) {
+        const char byte = sorted[begin]->content[depth];
+        std::size_t same = begin;
+        while (same < end && sorted[same]->content[depth] == byte) ++same;
+        TMODEL_CHECK(edges_.push_back({static_cast<unsigned char>(byte), static_cast<std::uint32_t>(ranges.size())}));
+        if (depth == 0) starts_[static_cast<unsigned char>(byte)] = true;
+        ranges.push_back({begin, same, depth + 1});
+        ++made.edge_count;
+        begin = same;
+      }
+      TMODEL_CHECK(nodes_.push_back(made));
+    }
+    return {};
+  }
+
+  const Node* child(const Node& node, char byte) const noexcept {
+    const auto edges = edges_.span().subspan(node.first_edge, node.edge_count);
+    const auto value = static_cast<unsigned char>(byte);
+    const auto edge =
+        std::lower_bound(edges.begin(), edges.end(), value, [](const Edge& e, unsigned b) { return e.byte < b; });
+    return edge != edges.end() && edge->byte == value ? &nodes_[edge->node] : nullptr;
+  }
+
+  /// Calls found(entry) for every token that starts at `at`, shortest first.
+  template <class Fn>
+  void matches_at(std::string_view text, std::size_t at, Fn&& found) const {
+    if (!starts_[static_cast<unsigned char>(text[at])]) return;
+    const Node* node = &nodes_[0];
+    for (std::size_t i = at; i < text.size() && (node = child(*node, text[i])) != nullptr; ++i)
+      if (node->entry >= 0) found(entries_[static_cast<std::size_t>(node->entry)]);
+  }
+
+  /// As the reference: white space that rstrip took is still searched for further tokens, and a special token that the
+  /// rule forbids still uses up its text for shorter ones.
+  void split_leftmost(std::string_view text, const SpecialRule& rule, std::vector<Segment>& out) const {
+    std::size_t start = 0;
+    for (std::size_t at = 0; at < text.size();) {
+      const Entry* found = nullptr;
+      matches_at(text, at, [&](const Entry& entry) { found = &entry; });
+      if (found == nullptr) {
+        ++at;
+        continue;
+      }
+      std::size_t begin = at, end = at + found->length;
+      at = end;
+      if (found->special && !rule.allows(begin, end)) continue;
+      if (found->single_word && ((begin > 0 && is_word(last_of_utf8(text.substr(0, begin)))) ||
+                                 (end < text.size() && is_word(decode_utf8(text.substr(end))))))
+        continue;
+      if (found->lstrip) begin = std::max(start, space_before(text, begin));
+      if (found->rstrip) end = space_behind(text, end);
+      if (start < begin) out.push_back({start, begin, -1});
+      if (begin < end) out.push_back({begin, end, found->id});  // else the strip before took all of it: no token
+      start = end;
+    }
+    if (start < text.size()) out.push_back({start, text.size(), -1});
+  }
+
+  /// As llama.cpp: the longest token takes all its places first, then the next one in what is left.
+  void split_longest_first(std::string_view text, const SpecialRule& rule, std::vector<Segment>& out) const {
+    struct Place {
+      std::size_t at;
+      const Entry* entry;
+    };
+    std::vector<Place> places;
+    for (std::size_t at = 0; at < text.size(); ++at)
+      matches_at(text, at, [&](const Entry& entry) {
+        if (!entry.special || rule.allows(at, at + entry.length)) places.push_back({at, &entry});
+      });
+    if (places.empty()) return (void)(text.empty() || (out.push_back({0, text.size(), -1}), true));
+    std::stable_sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
+      return a.entry->length != b.entry->length ? a.entry->length > b.entry->length : a.entry->id < b.entry->id;
+    });
+    std::vector<bool> taken(text.size(), false);
+    std::vector<Place> kept;
+    std::vector<TextRange> dropped;  // white space that strips took
+    for (const Place& place : places) {
+      const std::size_t end = place.at + place.entry->length;
+      if (std::any_of(taken.begin() + offset(place.at), taken.begin() + offset(end), [](bool b) { return b; }))
+        continue;
+      kept.push_back(place);
+      std::size_t left = place.at, right = end;
+      const auto blank = [&](std::size_t i) {
+        return !taken[i] && is_space(static_cast<unsigned char>(text[i])) && text[i] > 0;
+      };
+      while (place.entry->lstrip && left > 0 && blank(left - 1)) --left;
+      while (place.entry->rstrip && right < text.size() && blank(right)) ++right;
+      std::fill(taken.begin() + offset(left), taken.begin() + offset(right), true);
+      if (left < place.at) dropped.push_back({left, place.at});
+      if (right > end) dropped.push_back({end, right});
+    }
+    std::vector<Segment> cut;
+    for (const Place& place : kept) cut.push_back({place.at, place.at + place.entry->length, place.entry->id});
+    for (const TextRange& range : dropped) cut.push_back({range.begin, range.end, dropped_id});
+    std::sort(cut.begin(), cut.end(), [](const Segment& a, const Segment& b) { return a.begin < b.begin; });
+    std::size_t start = 0;
+    for (const Segment& segment : cut) {
+      if (start < segment.begin) out.push_back({start, segment.begin, -1});
+      if (segment.id != dropped_id) out.push_back(segment);
+      start = segment.end;
+    }
+    if (start < text.size()) out.push_back({start, text.size(), -1});
+  }
+
+  static constexpr token_t dropped_id = -2;
+  static std::ptrdiff_t offset(std::size_t i) noexcept { return static_cast<std::ptrdiff_t>(i); }
+
+  static std::size_t space_before(std::string_view text, std::size_t at) noexcept {
+    while (at > 0 && is_space(last_of_utf8(text.substr(0, at)))) {
+      do --at;
+      while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0u) == 0x80u);
+    }
+    return at;
+  }
+  static std::size_t space_behind(std::string_view text, std::size_t at) noexcept {
+    while (at < text.size() && is_space(decode_utf8(text.substr(at)))) at += utf8_length_of(text[at]);
+    return at;
+  }
+
+  Order order_ = Order::leftmost_longest;
+  std::array<bool, 256> starts_{};
+  FlatArray<Entry> entries_;
+  FlatArray<Node> nodes_;
+  FlatArray<Edge> edges_;
+};
+
+}  // namespace tmodel::inline v0::text

@@ -1,0 +1,121 @@
+#pragma once
+// Text to token ids and back, from tokenizer.json or from a GGUF file's tokenizer.ggml.* keys.
+// The ids equal the reference's (Hugging Face tokenizers 0.23; llama.cpp for GGUF), or the file is refused by name.
+
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tmodel/core/metadata.hpp"
+#include "tmodel/text/tokenizer_gguf.hpp"
+#include "tmodel/text/tokenizer_json.hpp"
+#include "tmodel/text/tokenizer_parts.hpp"
+
+namespace tmodel::inline v0 {
+
+using text::TextRange;
+
+struct EncodeOptions {
+  bool add_special = true;    ///< BOS and EOS around the text, as the file says
+  bool parse_special = true;  ///< special-token text inside the text becomes the token; false: it is plain text
+  /// Parts of the text (byte ranges, sorted, disjoint) in which special tokens are not recognised: what a user wrote,
+  /// inside a prompt that a template made. The text must be UTF-8 then.
+  std::span<const TextRange> plain{};
+};
+
+/// Immutable once made; const calls may come from any thread, without locks.
+class Tokenizer {
+ public:
+  /// tokenizer_config_json may be empty: then tokenizer.json alone decides, as in the tokenizers library; else it
+  /// overrides as in transformers: added tokens' flags, bos and eos, and for LlamaTokenizer and its kin what is put
+  /// around a text. Its clean_up_tokenization_spaces is not followed: decode() never drops spaces that were generated.
+  /// `truncation` and `padding` of the file are not followed. where names the file in errors.
+  /// Errors: bad_file, bad_metadata, unsupported (names the kind, step or regular expression), out_of_memory.
+  static expected<Tokenizer> from_json(std::string_view tokenizer_json, std::string_view tokenizer_config_json,
+                                       std::string_view where) {
+    return guard([&]() -> expected<Tokenizer> {
+      Tokenizer tokenizer;
+      TMODEL_TRY(tokenizer.parts_, text::read_tokenizer_json(tokenizer_json, tokenizer_config_json, where));
+      return tokenizer;
+    });
+  }
+
+  /// tokenizer.ggml.model "gpt2" (byte-level BPE) or "llama" (SentencePiece BPE); copies what it needs.
+  /// Errors: as from_json.
+  static expected<Tokenizer> from_gguf(const Metadata& metadata) {
+    return guard([&]() -> expected<Tokenizer> {
+      Tokenizer tokenizer;
+      TMODEL_TRY(tokenizer.parts_, text::read_tokenizer_gguf(metadata));
+      return tokenizer;
+    });
+  }
+
+  /// Ids of text. Invalid UTF-8 is read as U+FFFD, one for each maximal invalid part (Python's errors="replace").
+  /// Errors: bad_argument (text over 2^31 - 1 bytes, or a regular expression of the file gives up on it),
+  /// out_of_memory.
+  expected<std::vector<token_t>> encode(std::string_view text, EncodeOptions options = {}) const {
+    std::vector<token_t> out;
+    TMODEL_CHECK(encode(text, out, options));
+    return out;
+  }
+  /// The same, appended to out; on an error out is as it was, up to capacity.
+  expected<void> encode(std::string_view text, std::vector<token_t>& out, EncodeOptions options = {}) const {
+    const std::size_t before = out.size();
+    auto result = guard([&]() -> expected<void> {
+      if (options.add_special) out.insert(out.end(), parts_.prefix.begin(), parts_.prefix.end());
+      TMODEL_CHECK(parts_.encode(text, {options.parse_special, options.plain}, out));
+      if (options.add_special) out.insert(out.end(), parts_.suffix.begin(), parts_.suffix.end());
+      return {};
+    });
+    if (!result) out.resize(before);
+    return result;
+  }
+
+  /// The bytes that a token stands for when decoded; may begin or end inside a character. Empty for unknown ids.
+  std::string_view piece(token_t id) const noexcept { return parts_.vocabulary.piece(id); }
+
+  /// Text of tokens as the reference decodes it; ids outside the vocabulary are left out. Errors: out_of_memory.
+  expected<std::string> decode(std::span<const token_t> tokens, bool skip_special) const {
+    return guard(
+        [&]() -> expected<std::string> { return parts_.decoder.decode(parts_.vocabulary, tokens, skip_special); });
+  }
+
+  bool is_special(token_t id) const noexcept { return (parts_.vocabulary.flags(id) & text::token_special) != 0; }
+  /// Whether generation ends with this token, as far as the tokenizer knows: eos, and the end tokens of chat formats.
+  bool is_end(token_t id) const noexcept { return std::binary_search(parts_.ends.begin(), parts_.ends.end(), id); }
+  std::span<const token_t> end_tokens() const noexcept { return parts_.ends; }
+  token_t bos() const noexcept { return parts_.bos; }  ///< -1: none
+  token_t eos() const noexcept { return parts_.eos; }  ///< -1: none
+  /// Whether encode() puts the BOS token in front.
+  bool adds_bos() const noexcept { return !parts_.prefix.empty() && parts_.prefix.front() == parts_.bos; }
+  /// One more than the highest id.
+  int vocab_size() const noexcept { return parts_.vocabulary.size(); }
+  /// "byte-level BPE", "SentencePiece BPE" or "BPE", for reports.
+  std::string_view kind() const noexcept {
+    return parts_.bpe.byte_level ? "byte-level BPE" : parts_.bpe.byte_fallback ? "SentencePiece BPE" : "BPE";
+  }
+  /// Bytes of its tables: vocabulary, merges, tries, compiled expressions.
+  std::size_t memory_bytes() const noexcept { return parts_.memory_bytes(); }
+
+  /// Id of a token by its text as the file writes it ("<|im_end|>"); nullopt also when memory is short.
+  std::optional<token_t> find(std::string_view token_text) const {
+    const auto id = guard([&]() -> expected<token_t> { return parts_.find(token_text); });
+    return id && *id >= 0 ? std::optional(*id) : std::nullopt;
+  }
+  /// Text of a token as the file writes it, for templates; empty if there is none. Errors: out_of_memory.
+  expected<std::string> token_text(token_t id) const {
+    return guard([&]() -> expected<std::string> { return parts_.text_of(id); });
+  }
+
+  /// What StreamDecoder reads.
+  const text::TokenizerParts& parts() const noexcept { return parts_; }
+
+ private:
+  Tokenizer() = default;
+  text::TokenizerParts parts_;
+};
+
+}  // namespace tmodel::inline v0

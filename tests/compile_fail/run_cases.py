@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Compiles cases.cpp once per case: each wrong combination must be refused with its sentence in the first ten lines.
+
+Usage: run_cases.py COMPILER CASES.cpp FLAG...
+"""
+import subprocess
+import sys
+
+SENTENCES = {
+    0: None,
+    1: "tmodel: the first parameter of Transformer is not a model family",
+    2: "tmodel: the second parameter of Transformer is not a backend",
+    3: "tmodel: this family needs an operation that this backend does not list in Ops",
+    4: "tmodel: CpuSimd computes in f32",
+    5: "tmodel: CpuSimd<..., avx2> needs this file to be compiled with",
+    6: "tmodel: OpenCl has no kernel for this weight format",
+    7: "tmodel: a FormatSet holds something that is not a weight format",
+}
+
+
+def main():
+    compiler, source, *flags = sys.argv[1:]
+    failed = 0
+    for case, sentence in SENTENCES.items():
+        run = subprocess.run([compiler, "-std=c++20", "-fsyntax-only", f"-DCASE={case}", *flags, source],
+                             capture_output=True, text=True)
+        head = run.stderr.splitlines()[:10]
+        if sentence is None:
+            ok = run.returncode == 0
+        else:
+            ok = run.returncode != 0 and any(sentence in line for line in head)
+        failed += not ok
+        print(f"case {case}: {'ok' if ok else 'FAILED'} ({run.stderr.count('error:')} errors, {len(run.stderr.splitlines())} lines)")
+        if not ok:
+            print("\n".join(head))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+#pragma once
+// Replaces the global operator new and delete by counting ones. Include it in exactly one source file of a program:
+// replacements cannot be inline. An allocation that would bring the live bytes above the limit is refused.
+
+#include <malloc.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+namespace tmodel::testing {
+
+/// What the program has allocated through operator new.
+struct Allocations {
+  static inline std::atomic<std::size_t> live{0};  ///< bytes now
+  static inline std::atomic<std::size_t> peak{0};  ///< most since start_peak()
+  static inline std::atomic<std::size_t> limit{~std::size_t{0}};
+  static inline std::atomic<std::size_t> refused{0};  ///< allocations that the limit stopped
+  static inline std::atomic<long> fail_in{0};         ///< 1: the next allocation fails, 2: the one after it; 0: none
+
+  /// Begins a new peak and returns the bytes that are live now.
+  static std::size_t start_peak() noexcept {
+    peak = live.load();
+    return live;
+  }
+  static void* take(std::size_t bytes, std::size_t alignment) noexcept {
+    if (fail_in > 0 && --fail_in == 0) return nullptr;
+    if (bytes > limit || live > limit - bytes) return (++refused, nullptr);
+    void* p = nullptr;
+    if (alignment <= alignof(std::max_align_t))
+      p = std::malloc(bytes != 0 ? bytes : 1);
+    else if (::posix_memalign(&p, alignment, bytes != 0 ? bytes : 1) != 0)
+      p = nullptr;
+    if (p == nullptr) return nullptr;
+    const std::size_t now = live += ::malloc_usable_size(p);
+    for (std::size_t most = peak; now > most && !peak.compare_exchange_weak(most, now);) {
+    }
+    return p;
+  }
+  static void give(void* p) noexcept {
+    if (p == nullptr) return;
+    live -= ::malloc_usable_size(p);
+    std::free(p);
+  }
+  static void* take_or_throw(std::size_t bytes, std::size_t alignment) {
+    void* p = take(bytes, alignment);
+#if defined(__cpp_exceptions)
+    if (p == nullptr) throw std::bad_alloc();
+#else
+    if (p == nullptr) std::abort();
+#endif
+    return p;
+  }
+};
+
+}  // namespace tmodel::testing
+
+void* operator new(std::size_t n) { return tmodel::testing::Allocations::take_or_throw(n, 1); }
+void* operator new[](std::size_t n) { return tmodel::testing::Allocations::take_or_throw(n, 1); }
+void* operator new(std::size_t n, std::align_val_t a) {
+  return tmodel::testing::Allocations::take_or_throw(n, static_cast<std::size_t>(a));
+}
+void* operator new[](std::size_t n, std::align_val_t a) {
+  return tmodel::testing::Allocations::take_or_throw(n, static_cast<std::size_t>(a));
+}
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept { return tmodel::testing::Allocations::take(n, 1); }
+void* operator new[](std::size_t n, const std::nothrow_t&) noexcept { return tmodel::testing::Allocations::take(n, 1); }
+void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return tmodel::testing::Allocations::take(n, static_cast<std::size_t>(a));
+}
+void* operator new[](std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return tmodel::testing::Allocations::take(n, static_cast<std::size_t>(a));
+}
+void operator delete(void* p) noexcept { tmodel::testing::Allocations::give(p); }
+void operator delete[](void* p) noexcept { tmodel::testing::Allocations::give(p); }
+void operator delete(void* p, std::size_t) noexcept { tmodel::testing::Allocations::give(p); }
+void operator delete[](void* p, std::size_t) noexcept { tmodel::testing::Allocations::give(p); }
+void operator delete(void* p, std::align_val_t) noexcept { tmodel::testing::Allocations::give(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { tmodel::testing::Allocations::give(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { tmodel::testing::Allocations::give(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { tmodel::testing::Allocations::give(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { tmodel::testing::Allocations::give(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { tmodel::testing::Allocations::give(p); }
+void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept {
+  tmodel::testing::Allocations::give(p);
+}
+void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept {
+  tmodel::testing::Allocations::give(p);
+}

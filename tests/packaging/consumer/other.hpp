@@ -1,0 +1,4 @@
+#pragma once
+#include <tmodel/core/error.hpp>
+
+tmodel::Errc other_code();

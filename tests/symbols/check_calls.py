@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Disassembles an object file and fails if a function of namespace tmodel calls what ends, prints or reads the process.
+
+Usage: check_calls.py OBJECT. Functions of std and of third parties are judged by their callers' names alone: only
+functions whose own name starts in namespace tmodel count, and ALLOWED lists what they may call all the same.
+"""
+import re
+import subprocess
+import sys
+
+FORBIDDEN = re.compile(
+    r"^(abort|exit|_exit|_Exit|quick_exit|std::terminate|__assert_fail|std::__glibcxx_assert_fail|printf|fprintf|vprintf|"
+    r"puts|putchar|fputs|fputc|fwrite|perror|getenv|secure_getenv|setenv|std::ostream|std::basic_ostream|std::cout|std::cerr|"
+    r"__cxa_throw|std::__throw_(?!length_error|bad_alloc|logic_error|out_of_range|bad_array|bad_function|system_error).*)\b")
+# Callees that look forbidden and are not: (caller pattern, callee pattern, why).
+ALLOWED = []
+
+
+def main():
+    text = subprocess.run(["objdump", "-d", "-r", "-C", "--no-show-raw-insn", sys.argv[1]],
+                          capture_output=True, text=True, check=True).stdout
+    caller, functions, bad = "", 0, set()
+    for line in text.splitlines():
+        head = re.match(r"^[0-9a-f]+ <(.*)>:$", line)
+        if head:
+            caller = head.group(1)
+            functions += is_ours(caller)
+            continue
+        call = re.search(r"R_X86_64_(?:PLT32|PC32|GOTPCREL\w*|REX_GOTPCRELX)\s+(.*?)(?:[-+]0x[0-9a-f]+)?$", line)
+        if call and is_ours(caller) and FORBIDDEN.match(call.group(1)):
+            if not any(re.search(c, caller) and re.search(f, call.group(1)) for c, f, _ in ALLOWED):
+                bad.add((caller[:160], call.group(1)[:80]))
+    for caller, callee in sorted(bad):
+        print(f"{caller}\n    calls {callee}")
+    print(f"{functions} functions of tmodel, {len(bad)} forbidden calls")
+    return 1 if bad or functions < 500 else 0
+
+
+def is_ours(name):
+    """A function whose own qualified name, without return type and template arguments, is in namespace tmodel."""
+    depth, plain = 0, []
+    for ch in name.replace("->", "").replace("operator<<", "operator").replace("operator<", "operator"):
+        if ch in "<({[":
+            depth += 1
+        elif ch in ">)}]":
+            depth -= 1
+        elif depth == 0:
+            plain.append(ch)
+    return any(word.startswith("tmodel::") for word in "".join(plain).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+# Tests of the project as a whole: memory promises, the programs, consumers, compile failures, forbidden calls, floors.
+
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+find_program(CLANG clang++)
+
+if(EXISTS "${conformance_data}")
+  tmodel_test(memory/conformance_allocation_failure.cpp COMPONENTS ${needs} LABELS conformance)
+endif()
+if(EXISTS "${TMODEL_SMOLLM2}")
+  tmodel_test(memory/smollm2_steady_state.cpp COMPONENTS ${needs} LABELS smollm2)
+endif()
+
+add_test(NAME layers COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tools/check_layers.py)
+
+# Include folders of all components, for tests that call a compiler themselves.
+set(include_flags -I${PROJECT_SOURCE_DIR}/include)
+foreach(target Eigen3::Eigen OpenCL::OpenCL tmodel_deps::xsimd)
+  get_target_property(folder ${target} INTERFACE_INCLUDE_DIRECTORIES)
+  list(APPEND include_flags -isystem ${folder})
+endforeach()
+foreach(compiler ${CMAKE_CXX_COMPILER} ${CLANG})
+  get_filename_component(name ${compiler} NAME)
+  add_test(NAME compile_failures_${name} COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/compile_fail/run_cases.py
+                                                 ${compiler} ${CMAKE_CURRENT_SOURCE_DIR}/compile_fail/cases.cpp ${include_flags})
+endforeach()
+
+# Each public header alone, with the warnings of a strict consumer.
+file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR}/include CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/tmodel/*.hpp)
+set(alone "")
+foreach(header ${headers})
+  string(MAKE_C_IDENTIFIER ${header} id)
+  file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/headers/${id}.cpp CONTENT "#include <${header}>\n")
+  list(APPEND alone ${CMAKE_CURRENT_BINARY_DIR}/headers/${id}.cpp)
+endforeach()
+add_library(each_header_alone OBJECT ${alone})
+target_link_libraries(each_header_alone PRIVATE tmodel::tmodel tmodel::cpu tmodel::reference tmodel::opencl)
+target_compile_options(each_header_alone PRIVATE -fsyntax-only -Wall -Wextra -Wconversion -Wshadow -Werror)
+
+# What the library's own functions call, in a build that inlines nothing.
+add_library(everything OBJECT symbols/everything.cpp)
+target_link_libraries(everything PRIVATE tmodel::tmodel tmodel::cpu tmodel::reference tmodel::opencl)
+target_compile_options(everything PRIVATE -O1 -fno-inline -DNDEBUG -g0)
+add_test(NAME forbidden_calls COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/symbols/check_calls.py $<TARGET_OBJECTS:everything>)
+
+foreach(how find_package add_subdirectory FetchContent pkg-config)
+  add_test(NAME consumer_${how} COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/packaging/run.sh ${PROJECT_SOURCE_DIR}
+                                        ${CMAKE_CURRENT_BINARY_DIR}/packaging ${how})
+  set_tests_properties(consumer_${how} PROPERTIES TIMEOUT 600 ENVIRONMENT "CXX=${CMAKE_CXX_COMPILER}")
+endforeach()
+
+add_test(NAME compile_budget COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/bench/compile_time.py --check ${CMAKE_CXX_COMPILER})
+set_tests_properties(compile_budget PROPERTIES TIMEOUT 600 RUN_SERIAL TRUE)
+
+add_test(NAME programs COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/programs/test_programs.py
+                               $<TARGET_FILE:inspect> $<TARGET_FILE:generate> ${conformance_data} "${TMODEL_SMOLLM2}")
+set_tests_properties(programs PROPERTIES TIMEOUT 900)
+
+# Many mutations of small files; ./test --long runs more of them.
+add_executable(mutate_files io/mutate_files.cpp)
+target_link_libraries(mutate_files PRIVATE tmodel::tmodel tmodel::cpu tmodel::reference tmodel_program)
+target_include_directories(mutate_files PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+add_test(NAME mutate_files COMMAND mutate_files)
