@@ -1,6 +1,6 @@
 # Finds what a component of tmodel needs and defines imported targets for what ships no usable CMake package.
 # Included by the build itself and by the installed package, so that both agree.
-#   tmodel_find_component(<tmodel|cpu|opencl|spm|reference> <found variable> <reason variable>)
+#   tmodel_find_component(<tmodel|cpu|opencl|reference> <found variable> <reason variable>)
 
 macro(tmodel_header_library name header package)
   if(NOT TARGET tmodel_deps::${name})
@@ -54,8 +54,6 @@ macro(tmodel_find_component component found reason)
     if(NOT TARGET OpenCL::OpenCL)
       string(APPEND tmodel_missing " OpenCL (Debian: ocl-icd-opencl-dev)")
     endif()
-  elseif("${component}" STREQUAL "spm")
-    tmodel_linked_library(sentencepiece sentencepiece_processor.h sentencepiece libsentencepiece-dev)
   else()
     string(APPEND tmodel_missing " no such component: ${component}")
   endif()

@@ -34,7 +34,7 @@ foreach(header ${headers})
 endforeach()
 add_library(each_header_alone OBJECT ${alone})
 target_link_libraries(each_header_alone PRIVATE tmodel::tmodel tmodel::cpu tmodel::reference tmodel::opencl)
-target_compile_options(each_header_alone PRIVATE -fsyntax-only -Wall -Wextra -Wconversion -Wshadow -Werror)
+target_compile_options(each_header_alone PRIVATE -fsyntax-only -Wall -Wextra -Wconversion -Werror)
 
 # What the library's own functions call, in a build that inlines nothing.
 add_library(everything OBJECT symbols/everything.cpp)
@@ -47,9 +47,6 @@ foreach(how find_package add_subdirectory FetchContent pkg-config)
                                         ${CMAKE_CURRENT_BINARY_DIR}/packaging ${how})
   set_tests_properties(consumer_${how} PROPERTIES TIMEOUT 600 ENVIRONMENT "CXX=${CMAKE_CXX_COMPILER}")
 endforeach()
-
-add_test(NAME compile_budget COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/bench/compile_time.py --check ${CMAKE_CXX_COMPILER})
-set_tests_properties(compile_budget PROPERTIES TIMEOUT 600 RUN_SERIAL TRUE)
 
 add_test(NAME programs COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/programs/test_programs.py
                                $<TARGET_FILE:inspect> $<TARGET_FILE:generate> ${conformance_data} "${TMODEL_SMOLLM2}")

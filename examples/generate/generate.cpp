@@ -96,7 +96,7 @@ class Talk {
     const auto progress = [&](int done, int total) { bar.show(done, total); };
     const auto on_text = [&](std::string_view text) { return bar.clear(), timing.text(), write_out(text); };
     auto g = generate(*session, language->tokenizer(), *sampler, *ids,
-                      {.max_tokens = o_.max_tokens, .stop = o_.stop, .end_tokens = language->end_tokens(), .seed = o_.seed,
+                      {.max_tokens = o_.max_tokens, .stop = o_.stop, .end_tokens = language->end_tokens(), .continue_text = true, .seed = o_.seed,
                        .cancel = &interrupted, .prompt_progress = progress, .on_text = on_text});
     bar.clear();
     if (!g) return report(g.error());
@@ -162,9 +162,9 @@ int list_devices() {
   std::printf("cpu\n");
 #endif
 #if PROGRAM_WITH_OPENCL
-  const auto devices = tmodel::list_devices();
+  const auto devices = tmodel::opencl::list_devices();
   if (!devices) return report(devices.error());
-  for (const auto& d : *devices) std::printf("opencl:%d  %s (%s)\n", d.index, d.name.c_str(), d.platform.c_str());
+  for (const tmodel::opencl::DeviceInfo& d : *devices) std::printf("opencl:%d  %s (%s)\n", d.index, d.name.c_str(), d.platform.c_str());
 #endif
   return program::ok;
 }
@@ -175,7 +175,8 @@ int run_model(const Options& o, const typename B::Options& backend) {
   const auto start = Clock::now();
   program::ProgressBar bar("loading");
   const auto stage = [&](std::string_view name) { bar.say(name); };
-  LoadOptions load{.session = program::session_options(o.context), .memory_limit = o.max_memory * 1000000, .text = TextUse::required};
+  LoadOptions load{.session = program::session_options(o.context), .memory_limit = o.max_memory * 1000000,
+                   .missing_format = o.device.missing_format(), .text = TextUse::required};
   if (o.show_plan) {
     const auto plan = Model::plan(o.model, load);
     if (!plan) return report(plan.error());

@@ -136,7 +136,7 @@ int info(const std::string& model, bool json) {
 
 int plan(const std::string& model, const program::DeviceChoice& device, const program::ContextChoice& context, int batch, bool json) {
   return program::with_backend(device, [&]<class B>(const typename B::Options&) {
-    LoadOptions options{.session = program::session_options(context)};
+    LoadOptions options{.session = program::session_options(context), .missing_format = device.missing_format()};
     if (batch > 0) {
       options.sessions = batch;
       options.batch = BatchOptions{.sequences = batch, .rows = std::max(64, batch)};
@@ -162,7 +162,7 @@ int logits(const std::string& model, const program::DeviceChoice& device, const 
   return program::with_backend(device, [&]<class B>(const typename B::Options& backend) -> int {
     SessionOptions session_options = exact(context, static_cast<int>(ids->size()));
     session_options.rope_length = o.rope_length > 0 ? o.rope_length : static_cast<int>(ids->size());
-    auto loaded = Loaded<B>::load(model, {.session = session_options, .text = TextUse::none}, backend);
+    auto loaded = Loaded<B>::load(model, {.session = session_options, .missing_format = device.missing_format(), .text = TextUse::none}, backend);
     if (!loaded) return report(loaded.error());
     auto session = loaded->session();
     if (!session) return report(session.error());
@@ -181,7 +181,7 @@ int perplexity(const std::string& model, const program::DeviceChoice& device, co
   const auto text = read_all(o.file);
   if (!text) return report(text.error());
   return program::with_backend(device, [&]<class B>(const typename B::Options& backend) -> int {
-    auto loaded = Loaded<B>::load(model, {.session = exact(context, 512), .text = TextUse::required}, backend);
+    auto loaded = Loaded<B>::load(model, {.session = exact(context, 512), .missing_format = device.missing_format(), .text = TextUse::required}, backend);
     if (!loaded) return report(loaded.error());
     const Tokenizer& tokenizer = loaded->language()->tokenizer();
     auto ids = tokenizer.encode(*text, {.add_special = false, .parse_special = false});

@@ -36,6 +36,11 @@ inline int report_usage(const std::string& message) {
 struct DeviceChoice {
   std::string backend = default_backend;
   int threads = 0;
+  std::string convert;
+  tmodel::MissingFormat missing_format() const {
+    return convert == "f16" ? tmodel::MissingFormat::convert_to_f16
+           : convert == "f32" ? tmodel::MissingFormat::convert_to_f32 : tmodel::MissingFormat::refuse;
+  }
 };
 inline void add_device_options(CLI::App& app, DeviceChoice& choice) {
   std::string known;
@@ -50,6 +55,8 @@ inline void add_device_options(CLI::App& app, DeviceChoice& choice) {
 #endif
   app.add_option("--backend", choice.backend, "Backend:" + known)->capture_default_str();
   app.add_option("-t,--threads", choice.threads, "Threads of a CPU backend, 0: one per processor")->check(CLI::Range(0, 1024));
+  app.add_option("--convert", choice.convert, "Convert weights that the backend has no kernel for to f16 or f32, instead of refusing them")
+      ->check(CLI::IsMember({"f16", "f32"}));
 }
 
 /// Calls fn.template operator()<B>(options) with the chosen backend.

@@ -16,6 +16,7 @@ struct GenerateOptions {
   int max_tokens = 0;                          ///< 0: until the context is full
   std::span<const std::string> stop = {};      ///< never printed, not even in part
   std::span<const token_t> end_tokens = {};    ///< ids that end the text
+  bool continue_text = false;                  ///< the text goes on from the prompt's: a first space is kept
   std::uint64_t seed = 0;
   std::uint64_t sequence = 0;                  ///< tells parallel answers with one seed apart
   const std::atomic<bool>* cancel = nullptr;
@@ -40,6 +41,7 @@ expected<Generation> generate(SessionT& session, const Tokenizer& tokenizer, Sam
     TMODEL_CHECK(session.append(prompt, {.cancel = o.cancel, .progress = o.prompt_progress}));
     if (session.logits().empty()) return fail(Errc::bad_argument, "empty prompt", "generate");
     TMODEL_TRY(StreamDecoder stream, StreamDecoder::create(tokenizer));
+    for (const token_t id : o.continue_text ? prompt : std::span<const token_t>()) stream.push(id);
     TMODEL_TRY(StopRules rules, StopRules::create({.end_tokens = o.end_tokens, .stop_strings = o.stop, .max_tokens = o.max_tokens}));
     const auto say = [&](std::string_view text) {
       if (!text.empty() && o.on_text && !o.on_text(text)) result.reason = StopReason::caller;

@@ -31,8 +31,7 @@ class Language {
       } else if (m.has("tokenizer.ggml.model")) {
         TMODEL_TRY(l.tokenizer_, Tokenizer::from_gguf(m));
       } else {
-        return fail(Errc::bad_file, "no tokenizer", m.where, "tokenizer.json, or a GGUF with a vocabulary", {},
-                    files.tokenizer_model.empty() ? "" : "tokenizer.model needs the component tmodel::spm");
+        return fail(Errc::bad_file, "no tokenizer", m.where, "tokenizer.json, or a GGUF with a vocabulary", files.tokenizer_model.empty() ? "" : "tokenizer.model, which is not read yet");
       }
       TMODEL_TRY(l.templates_, find_chat_templates({.chat_template_jinja = files.chat_template_jinja, .chat_template_json = files.chat_template_json,
                                                     .tokenizer_config_json = files.tokenizer_config_json}));

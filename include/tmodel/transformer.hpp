@@ -11,7 +11,8 @@
 
 namespace tmodel::inline v0 {
 
-/// Where a model comes from: a path, bytes of a GGUF file that the caller keeps, or tensors of the caller's own.
+/// Where a model comes from: a path, bytes of a GGUF file that the caller keeps, files that open_model() opened, or
+/// tensors of the caller's own.
 class Source {
  public:
   Source(std::string_view path) : path_(path) {}                    // NOLINT(google-explicit-constructor)
@@ -19,19 +20,18 @@ class Source {
   Source(const std::string& path) : path_(path) {}                  // NOLINT(google-explicit-constructor)
   Source(std::span<const std::byte> gguf) : bytes_(gguf) {}         // NOLINT(google-explicit-constructor)
   Source(TensorSource&& tensors) : tensors_(&tensors) {}            // NOLINT(google-explicit-constructor): taken by open()
+  Source(ModelFiles&& files) : files_(&files) {}                    // NOLINT(google-explicit-constructor): taken by open()
 
   /// Errors: io, bad_file.
   expected<ModelFiles> open() const {
+    if (files_ != nullptr) return std::move(*files_);
     if (tensors_ != nullptr) {
       ModelFiles files;
       files.source = std::move(*tensors_);
+      TMODEL_CHECK(files.source.sort());
       return files;
     }
-    if (path_.empty() && !bytes_.empty()) {
-      ModelFiles files;
-      TMODEL_CHECK(read_gguf(bytes_, "memory", files.source));
-      return files;
-    }
+    if (path_.empty() && !bytes_.empty()) return open_model(bytes_, "memory");
     return open_model(path_);
   }
 
@@ -39,6 +39,7 @@ class Source {
   std::string_view path_;
   std::span<const std::byte> bytes_;
   TensorSource* tensors_ = nullptr;
+  ModelFiles* files_ = nullptr;
 };
 
 /// Whether load() reads the tokenizer.

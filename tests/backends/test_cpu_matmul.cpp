@@ -219,6 +219,24 @@ TYPED_TEST(CpuMatmul, what_is_not_a_number_shows_in_its_row_only) {
   }
 }
 
+#if defined(__SSE2__)
+TEST(cpu_matmul, the_narrowest_instruction_set_is_right_in_wider_builds_too) {
+  using Narrow = CpuSimd<f32, cpu::sse2>;
+  const Table x = normal_table(5, 768, 6);
+  const auto check = [&]<class Q>() {
+    const auto w = random_weights<Q>(9 * 768 / Q::block_len, 5);
+    const auto all = run_matmul<Narrow, Q>(w, 9, x, {}, 2);
+    expect_products<Q>(w, 9, x, {}, all, "sse2");
+    const Table alone{1, 768, {x.row(3), x.row(4)}};
+    const auto one = run_matmul<Narrow, Q>(w, 9, alone, {}, 1);
+    EXPECT_EQ(std::memcmp(one.data(), all.data() + 27, one.size() * sizeof(f32)), 0) << Q::name;
+  };
+  check.operator()<F16>();
+  check.operator()<Q8_0>();
+  check.operator()<Q6_K>();
+}
+#endif
+
 TEST(cpu_matmul, quantised_activations_are_the_numbers_of_quantize_row) {
   for (const int columns : {32, 224, 256, 576}) {
     Table x = normal_table(1, columns, 46, 3.f);

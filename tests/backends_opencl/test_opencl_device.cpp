@@ -20,11 +20,11 @@ TEST(OpenClDevice, listed_devices_are_numbered_and_can_be_opened) {
   EXPECT_EQ(backend<Cl>().device().info.name, (*devices)[0].name);
 }
 
-TEST(OpenClDevice, number_that_no_device_has_is_a_bad_argument) {
+TEST(OpenClDevice, number_that_no_device_has_is_a_device_error) {
   for (const int index : {-1, 1000}) {
     const auto opened = Cl::open({.device = index});
     ASSERT_FALSE(opened);
-    EXPECT_EQ(opened.error().code, Errc::bad_argument);
+    EXPECT_EQ(opened.error().code, Errc::device);
     EXPECT_EQ(opened.error().got, std::to_string(index));
   }
 }

@@ -6,12 +6,12 @@
 using namespace tmodel;
 
 #if CASE == 0  // nothing wrong: proves that the other cases fail for their own reason
-using Model = Transformer<Qwen2Traits, CpuSimd<f32>>;
+using Wrong = Transformer<Qwen2Traits, CpuSimd<f32>>;
 #elif CASE == 1
 struct NotAFamily {};
-using Model = Transformer<NotAFamily, CpuSimd<f32>>;
+using Wrong = Transformer<NotAFamily, CpuSimd<f32>>;
 #elif CASE == 2
-using Model = Transformer<LlamaTraits, int>;
+using Wrong = Transformer<LlamaTraits, int>;
 #elif CASE == 3
 struct CappedTraits : LlamaTraits {
   static constexpr std::array specs{DecoderSpec{.activation = Activation::gelu_erf, .attention_softcap = true}};
@@ -21,15 +21,15 @@ struct PlainCpu : CpuSimd<f32> {
   using CpuSimd<f32>::CpuSimd;
   static expected<PlainCpu> open(const Options&) { return fail(Errc::unsupported); }
 };
-using Model = Transformer<CappedTraits, PlainCpu>;
+using Wrong = Transformer<CappedTraits, PlainCpu>;
 #elif CASE == 4
-using Model = Transformer<LlamaTraits, CpuSimd<int>>;
+using Wrong = Transformer<LlamaTraits, CpuSimd<int>>;
 #elif CASE == 5
-using Model = Transformer<LlamaTraits, CpuSimd<f32, cpu::avx2>>;  // compiled without -mavx2
+using Wrong = Transformer<LlamaTraits, CpuSimd<f32, cpu::avx2>>;  // compiled without -mavx2
 #elif CASE == 6
-using Model = Transformer<LlamaTraits, OpenCl<f32, FormatSet<F32, Q4_K>>>;
+using Wrong = Transformer<LlamaTraits, OpenCl<f32, FormatSet<F32, Q4_K>>>;
 #elif CASE == 7
-using Model = Transformer<LlamaTraits, CpuSimd<f32, cpu::default_arch, FormatSet<F32, int>>>;
+using Wrong = Transformer<LlamaTraits, CpuSimd<f32, cpu::default_arch, FormatSet<F32, int>>>;
 #endif
 
-auto load() { return Model::load("model.gguf"); }
+auto load() { return Wrong::load("model.gguf"); }

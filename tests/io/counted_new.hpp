@@ -17,6 +17,7 @@ struct Allocations {
   static inline std::atomic<std::size_t> peak{0};  ///< most since start_peak()
   static inline std::atomic<std::size_t> limit{~std::size_t{0}};
   static inline std::atomic<std::size_t> refused{0};  ///< allocations that the limit stopped
+  static inline std::atomic<long> calls{0};               ///< since the program began
   static inline std::atomic<long> fail_in{0};         ///< 1: the next allocation fails, 2: the one after it; 0: none
 
   /// Begins a new peak and returns the bytes that are live now.
@@ -25,6 +26,7 @@ struct Allocations {
     return live;
   }
   static void* take(std::size_t bytes, std::size_t alignment) noexcept {
+    ++calls;
     if (fail_in > 0 && --fail_in == 0) return nullptr;
     if (bytes > limit || live > limit - bytes) return (++refused, nullptr);
     void* p = nullptr;

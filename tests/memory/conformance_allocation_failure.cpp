@@ -1,7 +1,7 @@
 // The n-th allocation fails, for every n of loading and of 20 steps: an error value each time, nothing leaks, and the
 // next try works.
 
-#include "memory/counting_new.hpp"
+#include "io/counted_new.hpp"
 
 #include <gtest/gtest.h>
 
@@ -15,6 +15,7 @@
 namespace {
 
 using namespace tmodel;
+using tmodel::testing::Allocations;
 
 /// Everything that a program does with a model, up to the first error.
 template <class B>
@@ -36,21 +37,20 @@ void fail_each_allocation(const std::string& path) {
   ASSERT_TRUE(whole) << whole.error().message();
   long n = 0;
   for (;; ++n) {
-    const long live = counting::live;
-    counting::failed = false;
-    counting::fail_at = counting::calls + n;
-    const auto result = use_model<B>(path);
-    counting::fail_at = -1;
-    if (!counting::failed) {
+    const std::size_t live = Allocations::live;
+    Allocations::fail_in = n + 1;
+    auto result = use_model<B>(path);
+    const bool failed = Allocations::fail_in.exchange(0) == 0;
+    if (!failed) {
       ASSERT_TRUE(result) << result.error().message();
       break;
     }
     ASSERT_FALSE(result) << "allocation " << n << " failed unseen";
     ASSERT_EQ(result.error().code, Errc::out_of_memory) << "allocation " << n << ": " << result.error().message();
-    ASSERT_EQ(counting::live, live) << "allocation " << n << " leaks";
+    ASSERT_EQ(Allocations::live, live) << "allocation " << n << " leaks";
   }
   EXPECT_GT(n, 100);
-  RecordProperty("allocations", static_cast<int>(n));
+  ::testing::Test::RecordProperty("allocations", static_cast<int>(n));
   EXPECT_TRUE(use_model<B>(path));
 }
 

@@ -1,6 +1,6 @@
 // SmolLM2-135M: no allocation while text is generated, and resident memory as planned.
 
-#include "memory/counting_new.hpp"
+#include "io/counted_new.hpp"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -34,13 +34,13 @@ void thousand_steps_allocate_nothing() {
   std::size_t bytes = 0;
   token_t id = 1;
   ASSERT_TRUE(session->append(std::span(&id, 1)));
-  const long before = counting::calls;
+  const long before = tmodel::testing::Allocations::calls;
   for (int i = 0; i < 1000; ++i) {
     id = (*sampler)(session->logits(), session->tokens(), {.seed = 5, .sequence = 0, .position = static_cast<std::uint64_t>(i)});
     bytes += stream->push(id).size();
     if (!session->append(std::span(&id, 1))) break;
   }
-  EXPECT_EQ(counting::calls, before);
+  EXPECT_EQ(tmodel::testing::Allocations::calls, before);
   EXPECT_EQ(session->length(), 1001);
   EXPECT_GT(bytes, 1000u);
 }

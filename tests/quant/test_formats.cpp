@@ -40,7 +40,6 @@ TYPED_TEST(EveryFormat, is_found_by_its_number) {
   EXPECT_EQ(traits->name, Q::name);
   EXPECT_EQ(traits->block_len, Q::block_len);
   EXPECT_EQ(traits->block_bytes, sizeof(typename Q::Block));
-  EXPECT_EQ(describe_format(Q::gguf_id), Q::name);
   bool visited = false;
   EXPECT_TRUE(AllFormats::visit(Q::gguf_id, [&]<class Found>() { visited = std::is_same_v<Found, Q>; }));
   EXPECT_TRUE(visited);
@@ -82,30 +81,6 @@ TYPED_TEST(EveryQuantizedFormat, does_not_hide_a_scale_that_is_not_a_number) {
     auto blocks = random_blocks<Q>(1, 6);
     blocks[0].d = f16{0x7E01};
     for (const f32 v : dequantized<Q>(blocks)) EXPECT_TRUE(std::isnan(v));
-  }
-}
-
-TEST(FormatNames, name_what_is_refused) {
-  EXPECT_EQ(format_name(16), "IQ2_XXS");
-  EXPECT_EQ(format_name(34), "TQ1_0");
-  EXPECT_EQ(format_name(40), "NVFP4");
-  EXPECT_EQ(format_name(28), "F64");
-  for (const std::uint32_t id : {4u, 5u, 31u, 32u, 33u, 36u, 37u, 38u}) {
-    EXPECT_EQ(format_name(id), "removed id " + std::to_string(id));
-    EXPECT_EQ(describe_format(id), "removed id " + std::to_string(id));
-  }
-  EXPECT_EQ(format_name(138), "IQ3_K of ik_llama.cpp");
-  EXPECT_EQ(format_name(77), "");
-  EXPECT_EQ(describe_format(77), "unknown id 77");
-  EXPECT_EQ(describe_format(0xFFFFFFFFu), "unknown id 4294967295");
-}
-
-TEST(FormatNames, every_number_of_ggml_has_one_and_no_two_are_alike) {
-  std::vector<std::string_view> names;
-  for (std::uint32_t id = 0; id <= 42; ++id) {
-    EXPECT_FALSE(format_name(id).empty()) << id;
-    for (const std::string_view other : names) EXPECT_NE(format_name(id), other);
-    names.push_back(format_name(id));
   }
 }
 

@@ -25,4 +25,4 @@ auto touch(std::string_view text) { return ChatTemplate::parse(text, "template")
 auto touch(const ChatTemplate& t, const tmodel::jinja::Value& v) { return t.render(v, {}); }
 auto touch(const tmodel::SamplerOptions& o) { return Sampler::create(o, 1000); }
 auto touch(Sampler& s, std::span<float> logits, tmodel::DrawKey key) { return s(logits, {}, key); }
-auto touch() { return tmodel::list_devices(); }
+auto touch() { return tmodel::opencl::list_devices(); }

@@ -62,7 +62,7 @@ std::string streamed(const Tokenizer& tokenizer, const std::vector<token_t>& ids
   std::string text;
   for (const token_t id : ids) {
     const std::string_view part = stream->push(id);
-    EXPECT_EQ(text::valid_prefix(part), part.size()) << "half a character was shown";
+    EXPECT_EQ(tokenization::valid_prefix(part), part.size()) << "half a character was shown";
     text += part;
   }
   return text += stream->finish();
@@ -195,7 +195,7 @@ TEST(Tokenizer, a_folders_configuration_overrides_what_its_tokenizer_file_adds) 
 
 TEST(Tokenizer, every_unicode_character_survives_gpt2s_and_llamas_vocabulary) {
   const os::MappedFile file = open(data + "/text/utf8_sequence_0x10ffff.txt");
-  const std::string text(file.text().substr(0, text::valid_prefix(file.text())));
+  const std::string text(file.text().substr(0, tokenization::valid_prefix(file.text())));
   ASSERT_GT(text.size(), 100000u);
   LOAD(llama, from_gguf(data + "/gguf_vocab/llama-spm.gguf"));
   std::string spaced = text;  // U+2581 is SentencePiece's own space and does not survive

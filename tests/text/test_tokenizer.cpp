@@ -36,7 +36,8 @@ const std::string byte_level_json = R"({
 // <unk>=0 ▁=1 a=2 b=3 ▁a=4 then <0x00>..<0xFF>
 std::string sentencepiece_json() {
   std::string vocab = R"("<unk>": 0, "▁": 1, "a": 2, "b": 3, "▁a": 4)";
-  for (unsigned b = 0; b < 256; ++b) vocab += ", \"" + text::byte_token_text(b) + "\": " + std::to_string(5 + b);
+  for (unsigned b = 0; b < 256; ++b)
+    vocab += ", \"" + tokenization::byte_token_text(b) + "\": " + std::to_string(5 + b);
   return R"({"added_tokens": [{"id": 0, "content": "<unk>", "special": true, "normalized": false}],
   "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},
     {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
@@ -92,7 +93,7 @@ TEST(Tokenizer, special_text_is_plain_where_the_caller_says_so) {
   const Tokenizer t = load(byte_level_json);
   EXPECT_EQ(*t.encode("<s>a<u>", {.add_special = false}), (Ids{7, 0, 8}));
   EXPECT_EQ(*t.encode("<s>a<u>", {.add_special = false, .parse_special = false}), (Ids{0, 8}));
-  const TextRange plain[] = {{3, 6}};
+  const Range plain[] = {{3, 6}};
   EXPECT_EQ(*t.encode("<s><s>a", {.add_special = false, .plain = plain}), (Ids{7, 0}));
 }
 
@@ -312,7 +313,7 @@ TEST(StreamDecoder, all_parts_together_are_the_decoded_text_and_no_part_is_half_
           const auto bytes = static_cast<unsigned>(t.vocab_size());
           ids.push_back(static_cast<token_t>(x >> 27 & 3 ? (x >> 8) % bytes : (x >> 8) % 9));
           const std::string_view part = stream->push(ids.back());
-          EXPECT_EQ(text::valid_prefix(part), part.size());
+          EXPECT_EQ(tokenization::valid_prefix(part), part.size());
           shown += part;
         }
         shown += stream->finish();
@@ -470,7 +471,7 @@ TEST(TokenizerGguf, unknown_kinds_and_damaged_keys_are_errors) {
 }
 
 TEST(TokenizerGguf, every_pre_tokenizer_of_the_table_compiles) {
-  for (const auto& entry : text::gguf_pretokenizers)
+  for (const auto& entry : tokenization::gguf_pretokenizers)
     for (const std::string_view name : entry.names) {
       if (name.empty()) continue;
       Keys keys = gpt2_keys();

@@ -10,7 +10,7 @@
 
 namespace {
 using namespace tmodel;
-using namespace tmodel::text;
+using namespace tmodel::tokenization;
 
 std::string lossy(std::string_view bytes) {
   std::string out;
@@ -72,10 +72,10 @@ TEST(Unicode, what_the_fast_way_leaves_alone_the_normal_form_leaves_alone) {
   // Each inert character, alone and between others, must come out as it is by the slow way too.
   std::vector<utf8proc_int32_t> buffer;
   for (char32_t c = 0x80; c < 0x20000; ++c) {
-    if ((c >= 0xD800 && c < 0xE000) || !text::detail::is_inert(NormalForm::nfc, c)) continue;
+    if ((c >= 0xD800 && c < 0xE000) || !tokenization::detail::is_inert(NormalForm::nfc, c)) continue;
     std::string s = "a", out;
     append_utf8(s, c);
-    ASSERT_TRUE(text::detail::normalize_segment(NormalForm::nfc, s, buffer, out));
+    ASSERT_TRUE(tokenization::detail::normalize_segment(NormalForm::nfc, s, buffer, out));
     ASSERT_EQ(out, s) << std::hex << static_cast<unsigned>(c);
     ASSERT_EQ(utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class, 0);
   }
@@ -308,15 +308,31 @@ TEST(Bpe, equal_scores_merge_from_the_left_and_higher_ones_first) {
   EXPECT_EQ(ids(many), std::vector<token_t>(25, 5));
 }
 
-TEST(Vocabulary, texts_made_to_collide_are_refused_not_searched) {
-  // Without a bound, n equal hashes cost n^2 steps; a file cannot choose texts freely enough here, so the bound is
-  // tested with a table of one key inserted under growing ids: equal texts share their slot, so nothing collides.
+TEST(Vocabulary, the_higher_id_of_two_equal_texts_is_found) {
   Vocabulary vocabulary;
-  for (int i = 0; i < 100000; ++i) ASSERT_TRUE(vocabulary.add("same", "same", token_exists | token_in_model));
+  for (const char* token : {"same", "other", "same", "hidden"})
+    ASSERT_TRUE(vocabulary.add(token, token, token_exists | (token[0] == 'h' ? 0u : token_in_model)));
   ASSERT_TRUE(vocabulary.build_index());
-  EXPECT_EQ(vocabulary.find("same"), 99999);  // the last one wins
-  EXPECT_EQ(vocabulary.find("other"), -1);
+  EXPECT_EQ(vocabulary.find("same"), 2);
+  EXPECT_EQ(vocabulary.find("other"), 1);
+  EXPECT_EQ(vocabulary.find("hidden"), -1);
+  EXPECT_EQ(vocabulary.find("absent"), -1);
   EXPECT_EQ(vocabulary.find(""), -1);
+}
+
+TEST(Vocabulary, texts_made_to_collide_are_refused_not_searched) {
+  // 4,200 texts that all want the first 64 of 16,384 places: each search would walk thousands of places.
+  Vocabulary vocabulary;
+  int n = 0;
+  for (int i = 0; n < 4200; ++i) {
+    const std::string token = std::to_string(i);
+    if ((hash_bytes(token) & (table_size(4200) - 1)) >= 64) continue;
+    ASSERT_TRUE(vocabulary.add(token, token, token_exists | token_in_model));
+    ++n;
+  }
+  const auto built = vocabulary.build_index();
+  ASSERT_FALSE(built);
+  EXPECT_EQ(built.error().code, Errc::bad_file);
 }
 
 std::string cut(const AddedTokens& tokens, std::string_view text, const SpecialRule& rule = {}) {
@@ -353,6 +369,10 @@ TEST(AddedTokens, gguf_files_match_the_longest_one_first_over_the_whole_text) {
   const std::vector<AddedToken> list{added("ab", 1), added("bcd", 2), added("b", 3)};
   EXPECT_EQ(cut(build(list), "abcd"), "ab#1|cd");
   EXPECT_EQ(cut(build(list, AddedTokens::Order::longest_first), "abcdab"), "a|bcd#2|ab#1");
+  // "ccc" loses its place to the longer one before it, and a shorter token takes what is left of it.
+  const std::vector<AddedToken> runs{added("xcc", 1), added("cc", 2), added("c", 3)};
+  EXPECT_EQ(cut(build(runs, AddedTokens::Order::longest_first), "xcccc"), "xcc#1|cc#2");
+  EXPECT_EQ(cut(build(runs, AddedTokens::Order::longest_first), "xccc"), "xcc#1|c#3");
 }
 
 TEST(AddedTokens, strips_take_white_space_and_words_stay_whole) {
@@ -377,9 +397,9 @@ TEST(AddedTokens, special_ones_are_left_alone_where_the_rule_says_so) {
     const AddedTokens tokens = build({special, added("<u>", 2)}, order);
     EXPECT_EQ(cut(tokens, "<s><u>"), "<s>#1|<u>#2");
     EXPECT_EQ(cut(tokens, "<s><u>", {false, {}}), "<s>|<u>#2");
-    const TextRange plain[] = {{3, 8}};
+    const Range plain[] = {{3, 8}};
     EXPECT_EQ(cut(tokens, "<s> <s> <s>", {true, plain}), "<s>#1| <s> |<s>#1");
-    const TextRange touching[] = {{2, 3}};
+    const Range touching[] = {{2, 3}};
     EXPECT_EQ(cut(tokens, "<s><s>", {true, touching}), "<s>|<s>#1");
   }
 }

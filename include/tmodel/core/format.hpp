@@ -38,6 +38,7 @@ concept QuantizableFormat = WeightFormat<Q> && requires(std::span<const f32> src
 ///   struct Mine : FormatSet<F32, Q8_0> {};
 template <class... Qs>
 struct FormatSet {
+  static_assert((WeightFormat<Qs> && ...), "tmodel: a FormatSet holds something that is not a weight format");
   static constexpr std::size_t size = sizeof...(Qs);
   template <class Q> static constexpr bool contains = (std::is_same_v<Q, Qs> || ...);
 

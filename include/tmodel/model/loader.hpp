@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tmodel/io/stored_formats.hpp"
 #include "tmodel/io/tensor_source.hpp"
 #include "tmodel/model/weights.hpp"
 #include "tmodel/quant/all.hpp"
@@ -114,7 +115,7 @@ class Loader {
       };
       out = arena_.vec(n, fill);
     });
-    if (!dense) return fail(Errc::unsupported, "format of a vector", t->name, "F32, F16 or BF16", describe_format(t->format));
+    if (!dense) return fail(Errc::unsupported, "format of a vector", t->name, "F32, F16 or BF16", stored_format_name(t->format));
     return out;
   }
 
@@ -148,7 +149,7 @@ class Loader {
     std::string names;
     B::Formats::for_each([&]<class Q>() { names += (names.empty() ? "" : ", ") + std::string(Q::name); });
     return fail(Errc::unsupported, "weight format is not in this build of backend " + std::string(B::name), t.name, names,
-                describe_format(t.format), format != nullptr && (has_f16 || has_f32) ? "it can be converted while loading" : "");
+                stored_format_name(t.format), format != nullptr && (has_f16 || has_f32) ? "it can be converted while loading" : "");
   }
 
   template <class Target>

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,7 +14,7 @@
 #include "tmodel/text/range.hpp"
 #include "tmodel/text/unicode.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 /// Longest text of an added token; real ones stay below 200 bytes. Bounds the work at each place of the input.
 inline constexpr std::size_t max_added_length = 1024;
@@ -29,7 +30,7 @@ struct AddedToken {
 };
 
 /// Bytes [begin, end) of a text.
-using TextRange = Range;
+using Range = Range;
 
 /// A part of the text: an added token, or (id -1) text for the model.
 struct Segment {
@@ -39,12 +40,11 @@ struct Segment {
 
 /// Where special tokens may be recognised.
 struct SpecialRule {
-  bool everywhere = true;              ///< false: nowhere
-  std::span<const TextRange> plain{};  ///< if everywhere: except where one of these ranges is touched; sorted, disjoint
+  bool everywhere = true;          ///< false: nowhere
+  std::span<const Range> plain{};  ///< if everywhere: except where one of these ranges is touched; sorted, disjoint
   bool allows(std::size_t begin, std::size_t end) const noexcept {
     if (!everywhere) return false;
-    const auto range =
-        std::partition_point(plain.begin(), plain.end(), [&](const TextRange& r) { return r.end <= begin; });
+    const auto range = std::partition_point(plain.begin(), plain.end(), [&](const Range& r) { return r.end <= begin; });
     return range == plain.end() || range->begin >= end;
   }
 };
@@ -70,8 +70,9 @@ class AddedTokens {
     const auto twice = [](auto* a, auto* b) { return a->content == b->content; };
     sorted.erase(std::unique(sorted.begin(), sorted.end(), twice), sorted.end());
     for (const AddedToken* token : sorted)
-      TMODEL_CHECK(result.entries_.push_back({token->id, static_cast<std::uint32_t>(token->content.size()),
+      TMODEL_CHECK(result.entries_.push_back({token->id, static_cast<std::uint32_t>(token->content.size()), 0,
                                               token->single_word, token->lstrip, token->rstrip, token->special}));
+    TMODEL_CHECK(result.build_ranks());
     TMODEL_CHECK(result.build_trie(sorted));
     TMODEL_CHECK(result.entries_.shrink());
     TMODEL_CHECK(result.nodes_.shrink());
@@ -80,7 +81,7 @@ class AddedTokens {
   }
 
   bool empty() const noexcept { return entries_.empty(); }
-  std::size_t bytes() const noexcept { return entries_.bytes() + nodes_.bytes() + edges_.bytes(); }
+  std::size_t bytes() const noexcept { return entries_.bytes() + by_rank_.bytes() + nodes_.bytes() + edges_.bytes(); }
 
   /// Appends the segments of text (valid UTF-8) in order.
   void split(std::string_view text, const SpecialRule& rule, std::vector<Segment>& out) const {
@@ -91,6 +92,7 @@ class AddedTokens {
   struct Entry {
     token_t id;
     std::uint32_t length;
+    std::uint32_t rank;  ///< place by length, the longest first, then by id
     bool single_word, lstrip, rstrip, special;
   };
   struct Node {
@@ -101,12 +103,24 @@ class AddedTokens {
     std::uint32_t byte, node;
   };
 
+  expected<void> build_ranks() {
+    TMODEL_TRY(by_rank_, FlatArray<std::uint32_t>::allocate(entries_.size()));
+    std::uint32_t* const begin = by_rank_.data();
+    for (std::size_t i = 0; i < entries_.size(); ++i) by_rank_[i] = static_cast<std::uint32_t>(i);
+    std::sort(begin, begin + by_rank_.size(), [&](std::uint32_t a, std::uint32_t b) {
+      const Entry &x = entries_[a], &y = entries_[b];
+      return x.length != y.length ? x.length > y.length : x.id != y.id ? x.id < y.id : a < b;
+    });
+    for (std::uint32_t rank = 0; rank < by_rank_.size(); ++rank) entries_[by_rank_[rank]].rank = rank;
+    return {};
+  }
+
   /// Breadth first over ranges of the sorted contents that share a prefix.
   expected<void> build_trie(const std::vector<const AddedToken*>& sorted) {
-    struct Range {
+    struct Prefix {
       std::size_t begin, end, depth;
     };
-    std::vector<Range> ranges{{0, sorted.size(), 0}};
+    std::vector<Prefix> ranges{{0, sorted.size(), 0}};
     for (std::size_t node = 0; node < ranges.size(); ++node) {
       auto [begin, end, depth] = ranges[node];
       Node made{static_cast<std::uint32_t>(edges_.size()), 0, -1};
@@ -169,42 +183,43 @@ class AddedTokens {
     if (start < text.size()) out.push_back({start, text.size(), -1});
   }
 
-  /// As llama.cpp: the longest token takes all its places first, then the next one in what is left.
+  /// As llama.cpp: the longest token takes all its places first, then the next one in what is left. Each place of the
+  /// text waits in a queue with its longest match; if that is cut off by a former one, it waits again with a shorter.
   void split_longest_first(std::string_view text, const SpecialRule& rule, std::vector<Segment>& out) const {
-    struct Place {
-      std::size_t at;
-      const Entry* entry;
-    };
-    std::vector<Place> places;
-    for (std::size_t at = 0; at < text.size(); ++at)
+    std::vector<std::uint64_t> queue;  // rank of the entry << 32 | place: lowest first
+    const auto candidate = [&](std::size_t at, std::uint32_t below) {
+      const Entry* longest = nullptr;
       matches_at(text, at, [&](const Entry& entry) {
-        if (!entry.special || rule.allows(at, at + entry.length)) places.push_back({at, &entry});
+        if (entry.length < below && (!entry.special || rule.allows(at, at + entry.length))) longest = &entry;
       });
-    if (places.empty()) return (void)(text.empty() || (out.push_back({0, text.size(), -1}), true));
-    std::stable_sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
-      return a.entry->length != b.entry->length ? a.entry->length > b.entry->length : a.entry->id < b.entry->id;
-    });
-    std::vector<bool> taken(text.size(), false);
-    std::vector<Place> kept;
-    std::vector<TextRange> dropped;  // white space that strips took
-    for (const Place& place : places) {
-      const std::size_t end = place.at + place.entry->length;
-      if (std::any_of(taken.begin() + offset(place.at), taken.begin() + offset(end), [](bool b) { return b; }))
-        continue;
-      kept.push_back(place);
-      std::size_t left = place.at, right = end;
-      const auto blank = [&](std::size_t i) {
-        return !taken[i] && is_space(static_cast<unsigned char>(text[i])) && text[i] > 0;
-      };
-      while (place.entry->lstrip && left > 0 && blank(left - 1)) --left;
-      while (place.entry->rstrip && right < text.size() && blank(right)) ++right;
-      std::fill(taken.begin() + offset(left), taken.begin() + offset(right), true);
-      if (left < place.at) dropped.push_back({left, place.at});
-      if (right > end) dropped.push_back({end, right});
-    }
+      if (longest != nullptr) queue.push_back(static_cast<std::uint64_t>(longest->rank) << 32 | at);
+      return longest != nullptr;
+    };
+    for (std::size_t at = 0; at < text.size(); ++at) candidate(at, static_cast<std::uint32_t>(-1));
+    std::make_heap(queue.begin(), queue.end(), std::greater<>());
+    std::vector<bool> taken(queue.empty() ? 0 : text.size(), false);
     std::vector<Segment> cut;
-    for (const Place& place : kept) cut.push_back({place.at, place.at + place.entry->length, place.entry->id});
-    for (const TextRange& range : dropped) cut.push_back({range.begin, range.end, dropped_id});
+    while (!queue.empty()) {
+      std::pop_heap(queue.begin(), queue.end(), std::greater<>());
+      const Entry& entry = entries_[by_rank_[static_cast<std::size_t>(queue.back() >> 32)]];
+      const std::size_t begin = queue.back() & 0xFFFFFFFFu, end = begin + entry.length;
+      queue.pop_back();
+      if (taken[begin]) continue;
+      if (std::find(taken.begin() + offset(begin), taken.begin() + offset(end), true) != taken.begin() + offset(end)) {
+        if (candidate(begin, entry.length)) std::push_heap(queue.begin(), queue.end(), std::greater<>());
+        continue;
+      }
+      const auto blank = [&](std::size_t i) {
+        return !taken[i] && (text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r'));
+      };
+      std::size_t left = begin, right = end;
+      while (entry.lstrip && left > 0 && blank(left - 1)) --left;
+      while (entry.rstrip && right < text.size() && blank(right)) ++right;
+      std::fill(taken.begin() + offset(left), taken.begin() + offset(right), true);
+      if (left < begin) cut.push_back({left, begin, dropped_id});
+      cut.push_back({begin, end, entry.id});
+      if (right > end) cut.push_back({end, right, dropped_id});
+    }
     std::sort(cut.begin(), cut.end(), [](const Segment& a, const Segment& b) { return a.begin < b.begin; });
     std::size_t start = 0;
     for (const Segment& segment : cut) {
@@ -233,8 +248,9 @@ class AddedTokens {
   Order order_ = Order::leftmost_longest;
   std::array<bool, 256> starts_{};
   FlatArray<Entry> entries_;
+  FlatArray<std::uint32_t> by_rank_;  ///< rank -> entry
   FlatArray<Node> nodes_;
   FlatArray<Edge> edges_;
 };
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

@@ -11,7 +11,7 @@
 #include "tmodel/text/byte_level.hpp"
 #include "tmodel/text/vocabulary.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 /// What a pair of neighbours becomes, and how early.
 struct Merge {
@@ -324,4 +324,4 @@ inline void Bpe::finish(Vocabulary& vocabulary) {
   }
 }
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

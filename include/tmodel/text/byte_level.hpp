@@ -8,7 +8,7 @@
 
 #include "tmodel/text/unicode.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 inline constexpr std::array<char32_t, 256> byte_alphabet = [] {
   std::array<char32_t, 256> table{};
@@ -65,4 +65,4 @@ inline std::string byte_token_text(unsigned byte) {
   return {'<', '0', 'x', digits[byte >> 4], digits[byte & 15u], '>'};
 }
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

@@ -56,7 +56,9 @@ class ChatTemplate {
     });
   }
 
-  std::string_view source() const noexcept { return template_ ? std::string_view(template_->source) : std::string_view(); }
+  std::string_view source() const noexcept {
+    return template_ ? std::string_view(template_->source) : std::string_view();
+  }
 
  private:
   static tl::unexpected<Error> located(jinja::Raised raised, std::string_view where) {
@@ -74,14 +76,18 @@ namespace detail {
 
 inline expected<Value> value_of(Json json, bool marked) {
   switch (json.type()) {
-    case JsonType::null: return Value::none();
-    case JsonType::boolean: return Value::boolean(json.boolean());
+    case JsonType::null:
+      return Value::none();
+    case JsonType::boolean:
+      return Value::boolean(json.boolean());
     case JsonType::integer:
     case JsonType::unsigned_integer:
       if (const auto whole = json.integer()) return Value::integer(*whole);
       return fail(Errc::unsupported, "template variables: an integer beyond 64 bits");
-    case JsonType::number: return Value::real(*json.number());
-    case JsonType::string: return Value::string(json.string(), marked);
+    case JsonType::number:
+      return Value::real(*json.number());
+    case JsonType::string:
+      return Value::string(json.string(), marked);
     case JsonType::array: {
       std::vector<Value> items;
       for (Json item = json.first(); item; item = item.next()) {
@@ -90,7 +96,8 @@ inline expected<Value> value_of(Json json, bool marked) {
       }
       return Value::list(std::move(items));
     }
-    case JsonType::object: break;
+    case JsonType::object:
+      break;
   }
   std::vector<std::pair<Value, Value>> entries;
   for (Json item = json.first(); item; item = item.next()) {
@@ -131,7 +138,8 @@ inline expected<Value> from_json(Json json, bool marked = false) {
 /// messages (their roles apart), tools and documents are marked as content.
 /// `special_tokens` ("bos_token" and its text...) are added where the request has none of that name.
 /// Errors: bad_argument (not an object), those of from_json.
-inline expected<Value> chat_variables(Json request, std::span<const std::pair<std::string, std::string>> special_tokens = {}) {
+inline expected<Value> chat_variables(Json request,
+                                      std::span<const std::pair<std::string, std::string>> special_tokens = {}) {
   return guard([&]() -> expected<Value> {
     if (!request.is_object()) return fail(Errc::bad_argument, "template variables must be a JSON object");
     std::vector<std::pair<Value, Value>> entries;
@@ -190,7 +198,8 @@ inline expected<std::vector<NamedTemplate>> find_chat_templates(const TemplateFi
     }
     const std::pair<std::string_view, std::string_view> candidates[] = {
         {"chat_template.json", files.chat_template_json}, {"tokenizer_config.json", files.tokenizer_config_json}};
-    for (const auto& [name, text] : candidates) {
+    for (const auto& candidate : candidates) {
+      const std::string_view name = candidate.first, text = candidate.second;
       if (text.empty()) continue;
       TMODEL_TRY(const JsonDocument document, JsonDocument::parse(text, name));
       const Json value = document.root()["chat_template"];
@@ -226,7 +235,8 @@ inline expected<std::optional<std::string>> find_chat_template(const TemplateFil
       if (candidate.name == name) return std::optional<std::string>(std::move(candidate.source));
       names += (names.empty() ? "" : ", ") + candidate.name;
     }
-    return fail(Errc::bad_metadata, "the model has no chat template of this name", "chat_template", std::string(name), names);
+    return fail(Errc::bad_metadata, "the model has no chat template of this name", "chat_template", std::string(name),
+                names);
   });
 }
 

@@ -9,7 +9,7 @@
 #include "tmodel/text/unicode.hpp"
 #include "tmodel/text/vocabulary.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 struct Decoder {
   enum class Kind : std::uint8_t {
@@ -72,4 +72,4 @@ struct Decoder {
   }
 };
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

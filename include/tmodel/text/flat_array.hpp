@@ -7,7 +7,7 @@
 
 #include "tmodel/core/memory.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 /// Elements back to back in one Buffer. Growth doubles; shrink() gives the rest back.
 template <class T>
@@ -58,4 +58,4 @@ class FlatArray {
   std::size_t size_ = 0;
 };
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

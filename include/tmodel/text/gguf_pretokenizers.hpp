@@ -7,7 +7,7 @@
 
 #include "tmodel/core/types.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 struct GgufPreTokenizer {
   std::array<std::string_view, 2> names;        ///< a second one may be empty
@@ -93,4 +93,4 @@ constexpr const GgufPreTokenizer* find_gguf_pretokenizer(std::string_view name) 
   return nullptr;
 }
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

@@ -10,7 +10,7 @@
 #include "tmodel/text/regex.hpp"
 #include "tmodel/text/unicode.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 struct NormalizerStep {
   enum class Kind : std::uint8_t { unicode, replace_text, replace_regex, prepend, strip, lowercase };
@@ -105,4 +105,4 @@ class Normalizer {
   }
 };
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

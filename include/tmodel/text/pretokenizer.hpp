@@ -10,7 +10,7 @@
 #include "tmodel/text/byte_level.hpp"
 #include "tmodel/text/regex.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 /// What becomes of the text that a splitting step matches.
 enum class SplitBehavior : std::uint8_t { removed, isolated, merged_with_previous, merged_with_next, contiguous };
@@ -164,4 +164,4 @@ class PreTokenizer {
   };
 };
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

@@ -14,7 +14,7 @@
 #include "tmodel/core/error.hpp"
 #include "tmodel/text/unicode.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 /// Room for one search; each thread has its own. May be empty if memory was short: find() then reports it.
 class RegexScratch {
@@ -120,4 +120,4 @@ expected<void> for_each_match(const Regex& regex, std::string_view text, RegexSc
   return {};
 }
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

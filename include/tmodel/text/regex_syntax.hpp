@@ -11,7 +11,7 @@
 #include "tmodel/core/error.hpp"
 #include "tmodel/text/byte_level.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 namespace detail {
 // Members of Oniguruma's \s, without brackets: Unicode White_Space. PCRE2's own \s also has U+180E.
@@ -382,4 +382,4 @@ inline expected<std::string> translate_regex(std::string_view oniguruma, std::st
   return detail::RegexTranslator(oniguruma, where).run();
 }
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

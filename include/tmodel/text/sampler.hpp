@@ -2,9 +2,9 @@
 // Sampling: logits -> one token, by steps in this order: logit bias, banned tokens and mask; repetition, frequency and
 // presence penalties; temperature; top-k; top-p; min-p; typical; a draw. Each truncation works on the distribution that
 // the steps before it left, renormalised, as transformers' logits processors do.
-// Sources: Keskar et al. 2019 (repetition penalty), the OpenAI API reference (frequency, presence), Holtzman et al. 2020
-// (top-p), Meister et al. 2023 (typical), Nguyen et al. 2024 (min-p).
-// Weights are integers (exp_weight), so sums do not depend on their order: the same logits give the same token anywhere.
+// Sources: Keskar et al. 2019 (repetition penalty), the OpenAI API reference (frequency, presence), Holtzman et al.
+// 2020 (top-p), Meister et al. 2023 (typical), Nguyen et al. 2024 (min-p). Weights are integers (exp_weight), so sums
+// do not depend on their order: the same logits give the same token anywhere.
 
 #include <algorithm>
 #include <array>
@@ -26,15 +26,15 @@ inline constexpr int max_sampled_vocab = 1 << 23;
 
 /// How to choose a token. The defaults are greedy decoding.
 struct SamplerOptions {
-  f32 temperature = 0;           ///< 0: the likeliest token, the lowest id among equals
-  int top_k = 0;                 ///< only the k likeliest; 0: all. Among equals the lower ids stay
-  f32 top_p = 1;                 ///< only the likeliest that together have this probability, in (0, 1]
-  f32 min_p = 0;                 ///< only those with at least this times the largest probability, in [0, 1]
-  f32 typical_p = 1;             ///< only those nearest to the expected information that have this mass, in (0, 1]
-  f32 repetition_penalty = 1;    ///< divides positive logits of tokens in the window, multiplies negative ones; > 0
-  f32 frequency_penalty = 0;     ///< subtracted for each occurrence in the window
-  f32 presence_penalty = 0;      ///< subtracted once if a token occurs in the window
-  int penalty_window = -1;       ///< last tokens of the history that penalties look at; -1: all of them
+  f32 temperature = 0;         ///< 0: the likeliest token, the lowest id among equals
+  int top_k = 0;               ///< only the k likeliest; 0: all. Among equals the lower ids stay
+  f32 top_p = 1;               ///< only the likeliest that together have this probability, in (0, 1]
+  f32 min_p = 0;               ///< only those with at least this times the largest probability, in [0, 1]
+  f32 typical_p = 1;           ///< only those nearest to the expected information that have this mass, in (0, 1]
+  f32 repetition_penalty = 1;  ///< divides positive logits of tokens in the window, multiplies negative ones; > 0
+  f32 frequency_penalty = 0;   ///< subtracted for each occurrence in the window
+  f32 presence_penalty = 0;    ///< subtracted once if a token occurs in the window
+  int penalty_window = -1;     ///< last tokens of the history that penalties look at; -1: all of them
   std::vector<std::pair<token_t, f32>> logit_bias{};  ///< added; -infinity bans
   std::vector<token_t> banned{};
 };
@@ -68,8 +68,8 @@ class Sampler {
 
   const SamplerOptions& options() const noexcept { return options_; }
 
-  /// The token for these logits [at most vocab_size], which the first steps overwrite. `history`: the tokens so far, for
-  /// the penalties. NaN and -infinity are never chosen; +infinity wins. Returns -1 if nothing can be chosen.
+  /// The token for these logits [at most vocab_size], which the first steps overwrite. `history`: the tokens so far,
+  /// for the penalties. NaN and -infinity are never chosen; +infinity wins. Returns -1 if nothing can be chosen.
   token_t operator()(std::span<f32> logits, std::span<const token_t> history, const DrawKey& key,
                      TokenMask allowed = {}) noexcept {
     logits = logits.first(std::min(logits.size(), vocab_size_));
@@ -116,7 +116,9 @@ class Sampler {
     for (; i < part.size(); ++i) m[0] = part[i] > m[0] ? part[i] : m[0];
     return *std::max_element(m.begin(), m.end());
   }
-  std::span<f32> maxima() const noexcept { return {reinterpret_cast<f32*>(maxima_.data()), maxima_.size() / sizeof(f32) / 2}; }
+  std::span<f32> maxima() const noexcept {
+    return {reinterpret_cast<f32*>(maxima_.data()), maxima_.size() / sizeof(f32) / 2};
+  }
   /// Maxima of all blocks; returns the largest.
   f32 fill_maxima(std::span<const f32> logits) noexcept {
     const std::span<f32> out = maxima();
@@ -147,13 +149,15 @@ class Sampler {
     if (!(o.top_p > 0 && o.top_p <= 1)) return bad("top_p", "more than 0, at most 1");
     if (!(o.min_p >= 0 && o.min_p <= 1)) return bad("min_p", "0 to 1");
     if (!(o.typical_p > 0 && o.typical_p <= 1)) return bad("typical_p", "more than 0, at most 1");
-    if (!(o.repetition_penalty > 0) || !std::isfinite(o.repetition_penalty)) return bad("repetition_penalty", "more than 0");
+    if (!(o.repetition_penalty > 0) || !std::isfinite(o.repetition_penalty))
+      return bad("repetition_penalty", "more than 0");
     if (!std::isfinite(o.frequency_penalty)) return bad("frequency_penalty", "a finite number");
     if (!std::isfinite(o.presence_penalty)) return bad("presence_penalty", "a finite number");
     if (o.penalty_window < -1) return bad("penalty_window", "-1 or more");
     const auto is_token = [&](token_t id) { return id >= 0 && id < vocab_size; };
     for (const auto& [id, bias] : o.logit_bias)
-      if (!is_token(id) || !(bias < std::numeric_limits<f32>::infinity())) return bad("logit_bias", "tokens of the vocabulary, numbers or -infinity");
+      if (!is_token(id) || !(bias < std::numeric_limits<f32>::infinity()))
+        return bad("logit_bias", "tokens of the vocabulary, numbers or -infinity");
     for (const token_t id : o.banned)
       if (!is_token(id)) return bad("banned", "tokens of the vocabulary");
     return {};
@@ -326,7 +330,8 @@ class Sampler {
   }
 
   /// Those whose information lies nearest to the expected one. With log p = x - log Z, |-log p - H| = |E[x] - x|.
-  std::span<Candidate> keep_typical(std::span<Candidate> candidates, std::span<const f32> logits, const Scale& scale) noexcept {
+  std::span<Candidate> keep_typical(std::span<Candidate> candidates, std::span<const f32> logits,
+                                    const Scale& scale) noexcept {
     const std::uint64_t total = weight_of(candidates);
     const auto scaled = [&](const Candidate& c) { return scale(logits[static_cast<std::size_t>(c.id)]); };
     f64 sum = 0;
@@ -374,7 +379,8 @@ inline f32 log_probability(std::span<const f32> logits, token_t id) noexcept {
   const f64 largest = logits[static_cast<std::size_t>(best)];
   f64 sum = 0;
   for (const f32 logit : logits)
-    if (logit == logit) sum += logit == largest ? 1.0 : static_cast<f64>(portable_exp(static_cast<f32>(logit - largest)));
+    if (logit == logit)
+      sum += logit == largest ? 1.0 : static_cast<f64>(portable_exp(static_cast<f32>(logit - largest)));
   const f64 own = logits[static_cast<std::size_t>(id)];
   if (own != own) return -std::numeric_limits<f32>::infinity();
   return static_cast<f32>((own == largest ? 0.0 : own - largest) - std::log(sum));

@@ -121,17 +121,16 @@ class StopStrings {
     }
     nodes_[node].match = nodes_[node].depth;
   }
-  /// Sets where each node falls back to: the longest proper suffix that is in the tree. By depth, so that the shorter
+  /// Sets where each node falls back to: the longest proper suffix that is in the tree. Breadth first, so that shorter
   /// ones are there.
   void link() {
-    std::vector<std::uint32_t> order(nodes_.size());
-    for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::uint32_t a, std::uint32_t b) { return nodes_[a].depth < nodes_[b].depth; });
-    for (const std::uint32_t i : order) {
-      Node& node = nodes_[i];
+    std::vector<std::uint32_t> order{0};
+    order.reserve(nodes_.size());
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      Node& node = nodes_[order[i]];
       if (node.depth > 1) node.fallback = next(nodes_[node.parent].fallback, node.byte);
       node.match = std::max(node.match, nodes_[node.fallback].match);
+      for (std::uint32_t c = node.first_child; c != 0; c = nodes_[c].next_sibling) order.push_back(c);
     }
   }
 
@@ -146,13 +145,20 @@ enum class StopReason : std::uint8_t { none, end_token, stop_string, max_tokens,
 
 constexpr std::string_view name_of(StopReason reason) noexcept {
   switch (reason) {
-    case StopReason::none: return "not ended";
-    case StopReason::end_token: return "end of text";
-    case StopReason::stop_string: return "stop string";
-    case StopReason::max_tokens: return "token limit";
-    case StopReason::caller: return "stopped by the caller";
-    case StopReason::context_full: return "context full";
-    case StopReason::cancelled: return "cancelled";
+    case StopReason::none:
+      return "not ended";
+    case StopReason::end_token:
+      return "end of text";
+    case StopReason::stop_string:
+      return "stop string";
+    case StopReason::max_tokens:
+      return "token limit";
+    case StopReason::caller:
+      return "stopped by the caller";
+    case StopReason::context_full:
+      return "context full";
+    case StopReason::cancelled:
+      return "cancelled";
   }
   return "";
 }
@@ -162,7 +168,7 @@ constexpr std::string_view name_of(StopReason reason) noexcept {
 struct StopOptions {
   std::span<const token_t> end_tokens{};
   std::span<const std::string> stop_strings{};
-  int max_tokens = 0;                                        ///< 0: no bound
+  int max_tokens = 0;                                         ///< 0: no bound
   FunctionRef<bool(token_t, std::string_view)> is_over = {};  ///< asked after each token with the text it made visible
 };
 

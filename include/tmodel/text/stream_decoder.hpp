@@ -31,18 +31,19 @@ class StreamDecoder {
 
   /// The text that the token completes, often empty; valid until the next call.
   std::string_view push(token_t id) noexcept {
-    using Kind = text::Decoder::Kind;
+    using Kind = tokenization::Decoder::Kind;
     used_ = 0;
-    const text::Vocabulary& vocabulary = parts_->vocabulary;
-    const text::Decoder& decoder = parts_->decoder;
+    const tokenization::Vocabulary& vocabulary = parts_->vocabulary;
+    const tokenization::Decoder& decoder = parts_->decoder;
     const std::uint32_t flags = vocabulary.flags(id);
-    if ((flags & text::token_exists) == 0 || (skip_special_ && (flags & text::token_special) != 0)) return {};
+    if ((flags & tokenization::token_exists) == 0 || (skip_special_ && (flags & tokenization::token_special) != 0))
+      return {};
     const bool first = std::exchange(first_, false);
     const std::string_view piece = vocabulary.piece(id);
     if (decoder.kind == Kind::byte_level) {
       hold(piece);
       flush_characters(false);
-    } else if ((flags & text::token_byte) != 0) {
+    } else if ((flags & tokenization::token_byte) != 0) {
       if (held_size_ + piece.size() > max_byte_run) flush_characters(false);
       hold(piece);
     } else {
@@ -60,7 +61,7 @@ class StreamDecoder {
   /// What is still held back: half characters come as U+FFFD. Ready for the next answer then.
   std::string_view finish() noexcept {
     used_ = 0;
-    parts_->decoder.kind == text::Decoder::Kind::byte_level ? flush_characters(true) : end_run();
+    parts_->decoder.kind == tokenization::Decoder::Kind::byte_level ? flush_characters(true) : end_run();
     const std::string_view rest = stripped();
     reset();
     return rest;
@@ -98,13 +99,13 @@ class StreamDecoder {
   void flush_characters(bool all) noexcept {
     std::string_view rest = held();
     while (!rest.empty()) {
-      const std::size_t good = text::valid_prefix(rest);
+      const std::size_t good = tokenization::valid_prefix(rest);
       put(rest.substr(0, good));
       rest.remove_prefix(good);
       if (rest.empty()) break;
-      const text::Utf8Step step = text::step_utf8(rest);
+      const tokenization::Utf8Step step = tokenization::step_utf8(rest);
       if (step.truncated && !all) break;
-      put(text::replacement_text);
+      put(tokenization::replacement_text);
       rest.remove_prefix(step.length);
     }
     std::memmove(held_.data(), rest.data(), rest.size());
@@ -112,26 +113,26 @@ class StreamDecoder {
   }
   /// A run of byte tokens is over.
   void end_run() noexcept {
-    if (text::valid_prefix(held()) == held_size_)
+    if (tokenization::valid_prefix(held()) == held_size_)
       put(held());
     else
-      for (std::size_t i = 0; i < held_size_; ++i) put(text::replacement_text);
+      for (std::size_t i = 0; i < held_size_; ++i) put(tokenization::replacement_text);
     held_size_ = 0;
   }
   std::string_view stripped() noexcept {
     std::string_view text(out(), used_);
     while (strip_left_ > 0 && !text.empty()) {
-      if (text::decode_utf8(text) != parts_->decoder.strip) {
+      if (tokenization::decode_utf8(text) != parts_->decoder.strip) {
         strip_left_ = 0;
         break;
       }
-      text.remove_prefix(text::utf8_length_of(text[0]));
+      text.remove_prefix(tokenization::utf8_length_of(text[0]));
       --strip_left_;
     }
     return text;
   }
 
-  const text::TokenizerParts* parts_ = nullptr;
+  const tokenization::TokenizerParts* parts_ = nullptr;
   bool skip_special_ = true, first_ = true;
   std::uint32_t strip_left_ = 0;
   Buffer out_, held_;

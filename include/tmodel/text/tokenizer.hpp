@@ -16,14 +16,12 @@
 
 namespace tmodel::inline v0 {
 
-using text::TextRange;
-
 struct EncodeOptions {
   bool add_special = true;    ///< BOS and EOS around the text, as the file says
   bool parse_special = true;  ///< special-token text inside the text becomes the token; false: it is plain text
   /// Parts of the text (byte ranges, sorted, disjoint) in which special tokens are not recognised: what a user wrote,
   /// inside a prompt that a template made. The text must be UTF-8 then.
-  std::span<const TextRange> plain{};
+  std::span<const Range> plain{};
 };
 
 /// Immutable once made; const calls may come from any thread, without locks.
@@ -38,7 +36,7 @@ class Tokenizer {
                                        std::string_view where) {
     return guard([&]() -> expected<Tokenizer> {
       Tokenizer tokenizer;
-      TMODEL_TRY(tokenizer.parts_, text::read_tokenizer_json(tokenizer_json, tokenizer_config_json, where));
+      TMODEL_TRY(tokenizer.parts_, tokenization::read_tokenizer_json(tokenizer_json, tokenizer_config_json, where));
       return tokenizer;
     });
   }
@@ -48,7 +46,7 @@ class Tokenizer {
   static expected<Tokenizer> from_gguf(const Metadata& metadata) {
     return guard([&]() -> expected<Tokenizer> {
       Tokenizer tokenizer;
-      TMODEL_TRY(tokenizer.parts_, text::read_tokenizer_gguf(metadata));
+      TMODEL_TRY(tokenizer.parts_, tokenization::read_tokenizer_gguf(metadata));
       return tokenizer;
     });
   }
@@ -83,7 +81,9 @@ class Tokenizer {
         [&]() -> expected<std::string> { return parts_.decoder.decode(parts_.vocabulary, tokens, skip_special); });
   }
 
-  bool is_special(token_t id) const noexcept { return (parts_.vocabulary.flags(id) & text::token_special) != 0; }
+  bool is_special(token_t id) const noexcept {
+    return (parts_.vocabulary.flags(id) & tokenization::token_special) != 0;
+  }
   /// Whether generation ends with this token, as far as the tokenizer knows: eos, and the end tokens of chat formats.
   bool is_end(token_t id) const noexcept { return std::binary_search(parts_.ends.begin(), parts_.ends.end(), id); }
   std::span<const token_t> end_tokens() const noexcept { return parts_.ends; }
@@ -111,11 +111,11 @@ class Tokenizer {
   }
 
   /// What StreamDecoder reads.
-  const text::TokenizerParts& parts() const noexcept { return parts_; }
+  const tokenization::TokenizerParts& parts() const noexcept { return parts_; }
 
  private:
   Tokenizer() = default;
-  text::TokenizerParts parts_;
+  tokenization::TokenizerParts parts_;
 };
 
 }  // namespace tmodel::inline v0

@@ -12,7 +12,7 @@
 #include "tmodel/text/regex_syntax.hpp"
 #include "tmodel/text/tokenizer_parts.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 namespace detail {
 
@@ -281,4 +281,4 @@ inline expected<TokenizerParts> read_tokenizer_gguf(const Metadata& metadata) {
   return detail::GgufTokenizerReader(metadata).run();
 }
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

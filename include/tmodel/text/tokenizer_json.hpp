@@ -11,7 +11,7 @@
 
 #include "tmodel/text/tokenizer_json_steps.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 namespace detail {
 
@@ -384,4 +384,4 @@ inline expected<TokenizerParts> read_tokenizer_json(std::string_view tokenizer_j
   return detail::JsonTokenizerReader(document.root(), has_config ? config.root() : Json(), where).run();
 }
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

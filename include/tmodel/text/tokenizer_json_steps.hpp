@@ -10,7 +10,7 @@
 #include "tmodel/text/regex_syntax.hpp"
 #include "tmodel/text/tokenizer_parts.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 /// GPT-2's expression, which ByteLevel uses, in Oniguruma's syntax.
 inline constexpr std::string_view gpt2_pattern =
@@ -276,4 +276,4 @@ inline expected<void> read_decoder(Json json, TokenizerParts& parts, PieceRule& 
   return {};
 }
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

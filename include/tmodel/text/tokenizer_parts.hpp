@@ -13,7 +13,7 @@
 #include "tmodel/text/normalizer.hpp"
 #include "tmodel/text/pretokenizer.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 /// Texts of tokens that end an answer in the known chat formats; a GGUF file carries at most three end ids.
 inline constexpr std::string_view end_texts[] = {"<|eot_id|>",
@@ -86,7 +86,8 @@ struct TokenizerParts {
   expected<void> build_passes(AddedTokens::Order order) {
     std::vector<AddedToken> raw, normalized;
     RegexScratch scratch;
-    // The reference lists the special tokens first; of equal contents the first one counts.
+    // Of tokens with equal normalised contents the reference matches any, by the order of a hash map; here it is the
+    // first of the file, special ones before others.
     std::vector<AddedToken> ordered = added;
     std::stable_partition(ordered.begin(), ordered.end(), [](const AddedToken& token) { return token.special; });
     for (AddedToken& token : ordered) {
@@ -141,7 +142,7 @@ struct TokenizerParts {
   struct Scratch {
     std::string normalized, unmapped;
     std::vector<Segment> segments;
-    std::vector<TextRange> plain;
+    std::vector<Range> plain;
     PreTokenizerScratch pre_tokenizer;
     BpeScratch bpe;
   };
@@ -158,7 +159,7 @@ struct TokenizerParts {
     if (normalized_pass.empty()) return encode_text(text, at_start, scratch, out);
     SpecialRule inner{rule.everywhere, {}};
     scratch.plain.clear();
-    for (const TextRange& range : rule.plain) {
+    for (const Range& range : rule.plain) {
       if (range.end <= segment.begin || range.begin >= segment.end) continue;
       // Normalising moves bytes, so that a range is no longer known: then nothing special is recognised here.
       if (!normalizer.empty()) inner.everywhere = false;
@@ -190,4 +191,4 @@ struct TokenizerParts {
   }
 };
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

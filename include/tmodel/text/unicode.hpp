@@ -1,6 +1,7 @@
 #pragma once
 // Unicode for tokenizers: UTF-8 in and out, character classes as the reference has them, normal forms.
-// The only utf8proc include of the library. Classes follow Rust's std (White_Space, is_numeric) and UTS #18 (word).
+// The only utf8proc include of the library (2.8: Unicode 15). Classes follow Rust's std (White_Space, is_numeric) and
+// UTS #18 (word).
 
 #include <utf8proc.h>
 
@@ -11,7 +12,7 @@
 
 #include "tmodel/core/error.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 inline constexpr std::string_view replacement_text = "\xEF\xBF\xBD";  // U+FFFD
 
@@ -223,4 +224,4 @@ inline expected<void> normalize(NormalForm form, std::string_view in, std::strin
   return {};
 }
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

@@ -6,7 +6,7 @@
 
 #include "tmodel/text/flat_array.hpp"
 
-namespace tmodel::inline v0::text {
+namespace tmodel::inline v0::tokenization {
 
 /// Mixes bytes into 64 bits; same on every machine of the same byte order.
 inline std::uint64_t hash_bytes(std::string_view s) noexcept {
@@ -150,4 +150,4 @@ class Vocabulary {
   std::size_t longest_piece_ = 0, longest_text_ = 0;
 };
 
-}  // namespace tmodel::inline v0::text
+}  // namespace tmodel::inline v0::tokenization

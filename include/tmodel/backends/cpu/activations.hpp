@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "tmodel/backends/cpu/arch.hpp"
+#include "tmodel/core/memory.hpp"
 #include "tmodel/quant/activations.hpp"
 
 namespace tmodel::inline v0::cpu {

@@ -207,7 +207,7 @@ struct Device {
   std::size_t local_memory = 0;    ///< bytes of a work-group
   std::string build_options;       ///< what every program of the library is built with
 
-  /// Errors: bad_argument (no such number), device (none there, or not usable), unsupported (what it lacks),
+  /// Errors: device (no such number, none there, or not usable), unsupported (what it lacks),
   /// out_of_memory.
   static expected<Device> open(int index) {
     TMODEL_TRY(std::vector<detail::Found> found, detail::find_devices());
@@ -215,7 +215,7 @@ struct Device {
       return fail(Errc::device, "no OpenCL device", {}, {}, {},
                   "install a driver, such as pocl-opencl-icd for the CPU");
     if (index < 0 || static_cast<std::size_t>(index) >= found.size())
-      return fail(Errc::bad_argument, "number of the OpenCL device", {}, "0 to " + std::to_string(found.size() - 1),
+      return fail(Errc::device, "number of the OpenCL device", {}, "0 to " + std::to_string(found.size() - 1),
                   std::to_string(index));
     Device d;
     d.id = found[static_cast<std::size_t>(index)].id;

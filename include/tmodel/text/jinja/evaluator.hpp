@@ -6,62 +6,20 @@
 #include "tmodel/text/jinja/filters.hpp"
 #include "tmodel/text/jinja/globals.hpp"
 #include "tmodel/text/jinja/lexer.hpp"
+#include "tmodel/text/jinja/runtime.hpp"
 
 namespace tmodel::inline v0::jinja {
-
-/// Names of one scope. Inner scopes read through to their parents and never write there.
-struct Frame {
-  Frame* parent = nullptr;
-  std::vector<std::pair<NameId, Value>> names{};
-  bool is_captured = false;  ///< a macro may still read it when its scope has ended
-  Frame* next_kept = nullptr;
-
-  void set(NameId name, Value value) {
-    for (auto& [id, present] : names)
-      if (id == name) {
-        present = std::move(value);
-        return;
-      }
-    names.emplace_back(name, std::move(value));
-  }
-};
-
-struct MacroObject {
-  const Stmt* definition = nullptr;
-  const MacroInfo* info = nullptr;
-  Frame* closure = nullptr;
-  Charge charge{};
-};
-
-/// State of a running for loop: what `loop` is. Items are drawn when they are needed, so that a condition behind the
-/// iterable sees what the body has done so far.
-struct LoopObject {
-  Iterator source;
-  const Stmt* definition;
-  Frame* outer;
-  std::vector<Value> drawn{};  ///< from [visited] on: not yet visited
-  std::size_t visited = 0;
-  Value previous{}, current{};
-  std::int64_t index0 = 0;
-  bool has_previous = false, has_ended = false, has_changed_value = false;
-  std::vector<Value> changed_value{};  ///< arguments of the last loop.changed
-  Charge charge{};
-
-  bool has_ahead() const noexcept { return visited < drawn.size(); }
-  Value take() {
-    Value item = std::move(drawn[visited++]);
-    if (visited == drawn.size()) {
-      drawn.clear();
-      visited = 0;
-    }
-    return item;
-  }
-};
 
 class Evaluator {
  public:
   Evaluator(const Template& parsed, const Value& variables, const std::optional<LocalTime>& now, const Limits& limits)
-      : template_(parsed), variables_(variables), now_(now), limits_(limits), heap_(limits), output_(heap_), out_(&output_) {}
+      : template_(parsed),
+        variables_(variables),
+        now_(now),
+        limits_(limits),
+        heap_(limits),
+        output_(heap_),
+        out_(&output_) {}
   Evaluator(const Evaluator&) = delete;
   Evaluator& operator=(const Evaluator&) = delete;
   ~Evaluator() {
@@ -105,6 +63,7 @@ class Evaluator {
     Scope& operator=(const Scope&) = delete;
     ~Scope() {
       if (!frame_->is_captured) return;
+      frame_->has_ended = true;
       frame_->next_kept = evaluator_.kept_;
       evaluator_.kept_ = frame_.release();
     }
@@ -135,11 +94,12 @@ class Evaluator {
   void hide(const std::vector<NameId>& names, Frame& frame) const {
     for (const NameId name : names) frame.set(name, Value::undefined(template_.names[name], false));
   }
-  tl::unexpected<Raised> raise_here(std::uint32_t at, std::string what) const {
-    return raise_at(template_.source, at, std::move(what));
+  tl::unexpected<Raised> raise_here(std::uint32_t at, std::initializer_list<std::string_view> what) const {
+    return raise_at(template_.source, at, what);
   }
+  tl::unexpected<Raised> raise_here(std::uint32_t at, std::string_view what) const { return raise_here(at, {what}); }
   /// Says where an error arose, unless something deeper has.
-  void locate(Error& error, std::uint32_t at) const {
+  TMODEL_NOINLINE void locate(Error& error, std::uint32_t at) const {
     if (!error.where.empty() || error.code == Errc::out_of_memory) return;
     const Position p = position_of(template_.source, at);
     error.where = std::to_string(p.line) + ":" + std::to_string(p.column);
@@ -177,22 +137,33 @@ class Evaluator {
         out_->append(std::string_view(template_.source).substr(stmt.text.begin, stmt.text.end - stmt.text.begin));
         TMODEL_JINJA_CHECK(check_output());
         return Flow::normal;
-      case StmtKind::print: return run_print(stmt, frame);
-      case StmtKind::branches: return run_branches(stmt, frame);
-      case StmtKind::branch: return run_body(stmt.body, frame);
-      case StmtKind::loop: return run_loop(stmt, frame);
-      case StmtKind::set: return run_set(stmt, frame);
+      case StmtKind::print:
+        return run_print(stmt, frame);
+      case StmtKind::branches:
+        return run_branches(stmt, frame);
+      case StmtKind::branch:
+        return run_body(stmt.body, frame);
+      case StmtKind::loop:
+        return run_loop(stmt, frame);
+      case StmtKind::set:
+        return run_set(stmt, frame);
       case StmtKind::set_block:
-      case StmtKind::filter_block: return run_captured(stmt, frame);
-      case StmtKind::macro: return run_macro_definition(stmt, frame);
-      case StmtKind::call_block: return run_call_block(stmt, frame);
-      case StmtKind::with: return run_with(stmt, frame);
+      case StmtKind::filter_block:
+        return run_captured(stmt, frame);
+      case StmtKind::macro:
+        return run_macro_definition(stmt, frame);
+      case StmtKind::call_block:
+        return run_call_block(stmt, frame);
+      case StmtKind::with:
+        return run_with(stmt, frame);
       case StmtKind::scope: {
         Scope scope(*this, frame, stmt.hidden);
         return run_body(stmt.body, scope.frame());
       }
-      case StmtKind::break_loop: return Flow::broken;
-      case StmtKind::continue_loop: return Flow::continued;
+      case StmtKind::break_loop:
+        return Flow::broken;
+      case StmtKind::continue_loop:
+        return Flow::continued;
     }
     return Flow::normal;
   }
@@ -253,6 +224,7 @@ class Evaluator {
   Outcome<void> assign(ExprId target_id, Value value, Frame& frame) {
     const Expr& target = expr(target_id);
     if (target.kind == ExprKind::name) {
+      TMODEL_JINJA_CHECK(heap_.step(frame.names.size() / 16));
       frame.set(target.index, std::move(value));
       return {};
     }
@@ -264,8 +236,8 @@ class Evaluator {
     }
     TMODEL_JINJA_TRY(std::vector<Value> items, elements_of(heap_, value));
     if (items.size() != target.items.size())
-      return raise_here(target.at, std::to_string(target.items.size()) + " values expected to unpack, got " +
-                                       std::to_string(items.size()));
+      return raise_here(target.at, {std::to_string(target.items.size()), " values expected to unpack, got ",
+                                    std::to_string(items.size())});
     for (std::size_t i = 0; i < items.size(); ++i)
       TMODEL_JINJA_CHECK(assign(target.items[i], std::move(items[i]), frame));
     return {};
@@ -286,7 +258,8 @@ class Evaluator {
         passes = truth(condition);
       }
       if (!passes) continue;
-      if (loop.drawn.size() == loop.drawn.capacity() && !loop.charge.grow(heap_.budget(), (loop.drawn.size() + 1) * sizeof(Value)))
+      if (loop.drawn.size() == loop.drawn.capacity() &&
+          !loop.charge.grow(heap_.budget(), (loop.drawn.size() + 1) * sizeof(Value)))
         return Heap::too_large();
       loop.drawn.push_back(std::move(item));
       return true;
@@ -439,26 +412,29 @@ class Evaluator {
     };
     std::vector<const Value*> given(count, nullptr);
     for (std::size_t i = 0; i < count; ++i)
-      given[i] = i < arguments.positional.size() ? &arguments.positional[i] : take_named(template_.names[info.parameters[i]].text());
+      given[i] = i < arguments.positional.size() ? &arguments.positional[i]
+                                                 : take_named(template_.names[info.parameters[i]].text());
     const Value* caller = info.reads_caller && !info.declares_caller ? take_named("caller") : nullptr;
     std::vector<std::pair<Value, Value>> rest;
     for (std::size_t i = 0; i < used.size(); ++i) {
       if (used[i]) continue;
       if (!info.reads_kwargs)
-        return raise("macro '" + info.name + "' takes no keyword argument '" + std::string(arguments.named[i].first.text()) + "'");
+        return raise({"macro '", info.name, "' takes no keyword argument '", arguments.named[i].first.text(), "'"});
       rest.push_back(arguments.named[i]);
     }
     if (arguments.positional.size() > count && !info.reads_varargs)
-      return raise("macro '" + info.name + "' takes not more than " + std::to_string(count) + " arguments");
+      return raise({"macro '", info.name, "' takes not more than ", std::to_string(count), " arguments"});
     // The special names go first, so that defaults can read them.
-    if (info.reads_caller && !info.declares_caller) frame.set(template_.caller_name, caller ? *caller : Value::undefined(Value::string("caller"), false));
+    if (info.reads_caller && !info.declares_caller)
+      frame.set(template_.caller_name, caller ? *caller : Value::undefined(Value::string("caller"), false));
     if (info.reads_kwargs) {
       TMODEL_JINJA_TRY(Value kwargs, heap_.dict(std::move(rest)));
       frame.set(template_.kwargs_name, std::move(kwargs));
     }
     if (info.reads_varargs) {
-      std::vector<Value> extra(arguments.positional.begin() + static_cast<std::ptrdiff_t>(std::min(count, arguments.positional.size())),
-                               arguments.positional.end());
+      std::vector<Value> extra(
+          arguments.positional.begin() + static_cast<std::ptrdiff_t>(std::min(count, arguments.positional.size())),
+          arguments.positional.end());
       TMODEL_JINJA_TRY(Value varargs, heap_.sequence(Kind::tuple, std::move(extra)));
       frame.set(template_.varargs_name, std::move(varargs));
     }
@@ -488,16 +464,20 @@ class Evaluator {
 
   Outcome<Value> call_value(const Value& callee, const Arguments& arguments) {
     switch (callee.kind()) {
-      case Kind::undefined: return raise_undefined(callee);
-      case Kind::macro: return call_macro(callee.as<MacroObject>(), arguments);
-      case Kind::function: return call_global(heap_, static_cast<Global>(callee.as_integer()), arguments, now_);
+      case Kind::undefined:
+        return raise_undefined(callee);
+      case Kind::macro:
+        return call_macro(callee.as<MacroObject>(), arguments);
+      case Kind::function:
+        return call_global(heap_, static_cast<Global>(callee.as_integer()), arguments, now_);
       case Kind::method: {
         const MethodObject& bound = callee.as_method();
         const auto method = static_cast<Method>(bound.id);
         if (bound.self.is(Kind::loop)) return call_loop_method(bound.self.as<LoopObject>(), method, arguments);
         return call_method(heap_, bound.self, method, arguments);
       }
-      default: return raise("'" + std::string(name_of(callee.kind())) + "' object is not callable");
+      default:
+        return raise({"'", name_of(callee.kind()), "' object is not callable"});
     }
   }
 
@@ -515,170 +495,63 @@ class Evaluator {
   Outcome<Value> evaluate_kind(const Expr& e, Frame& frame) {
     TMODEL_JINJA_CHECK(heap_.step());
     switch (e.kind) {
-      case ExprKind::constant: return template_.constants[e.index];
-      case ExprKind::name: return look_up(e.index, frame);
-      case ExprKind::captured: return captured_;
+      case ExprKind::constant:
+        return template_.constants[e.index];
+      case ExprKind::name:
+        return look_up(e.index, frame);
+      case ExprKind::captured:
+        return captured_;
       case ExprKind::list:
-      case ExprKind::tuple: return evaluate_sequence(e, frame);
-      case ExprKind::dict: return evaluate_dict(e, frame);
-      case ExprKind::attribute: return evaluate_attribute(e, frame);
-      case ExprKind::item: return evaluate_item(e, frame);
-      case ExprKind::call: return evaluate_call(e, frame);
-      case ExprKind::filter: return evaluate_filter(e, frame);
-      case ExprKind::test: return evaluate_test(e, frame);
+      case ExprKind::tuple:
+        return evaluate_sequence(e, frame);
+      case ExprKind::dict:
+        return evaluate_dict(e, frame);
+      case ExprKind::attribute:
+        return evaluate_attribute(e, frame);
+      case ExprKind::item:
+        return evaluate_item(e, frame);
+      case ExprKind::call:
+        return evaluate_call(e, frame);
+      case ExprKind::filter:
+        return evaluate_filter(e, frame);
+      case ExprKind::test:
+        return evaluate_test(e, frame);
       case ExprKind::negative:
       case ExprKind::positive:
-      case ExprKind::logical_not: return evaluate_unary(e, frame);
-      case ExprKind::binary: return evaluate_binary(e, frame);
-      case ExprKind::concat: return evaluate_concat(e, frame);
-      case ExprKind::compare: return evaluate_compare(e, frame);
+      case ExprKind::logical_not:
+        return evaluate_unary(e, frame);
+      case ExprKind::binary:
+        return evaluate_binary(e, frame);
+      case ExprKind::concat:
+        return evaluate_concat(e, frame);
+      case ExprKind::compare:
+        return evaluate_compare(e, frame);
       case ExprKind::logical_and:
-      case ExprKind::logical_or: return evaluate_logical(e, frame);
-      case ExprKind::conditional: return evaluate_conditional(e, frame);
-      default: return Value();
+      case ExprKind::logical_or:
+        return evaluate_logical(e, frame);
+      case ExprKind::conditional:
+        return evaluate_conditional(e, frame);
+      default:
+        return Value();
     }
   }
 
-  Outcome<Value> look_up(NameId name, const Frame& frame) {
-    for (const Frame* f = &frame; f; f = f->parent) {
-      TMODEL_JINJA_CHECK(heap_.step());
-      for (const auto& [id, value] : f->names)
-        if (id == name) return value;
-    }
-    const Value& key = template_.names[name];
-    if (variables_.is(Kind::dict))
-      if (const Value* value = variables_.as_dict().find(key.text())) return *value;
-    if (const auto global = find_global(key.text())) return Value::function(static_cast<int>(*global));
-    return Value::undefined(key, false);
-  }
-
-  Outcome<Value> evaluate_sequence(const Expr& e, Frame& frame) {
-    std::vector<Value> items;
-    items.reserve(e.items.size());
-    for (const ExprId id : e.items) {
-      TMODEL_JINJA_TRY(Value item, evaluate(id, frame));
-      items.push_back(std::move(item));
-    }
-    return heap_.sequence(e.kind == ExprKind::list ? Kind::list : Kind::tuple, std::move(items));
-  }
-
-  Outcome<Value> evaluate_dict(const Expr& e, Frame& frame) {
-    std::vector<std::pair<Value, Value>> entries;
-    for (std::size_t i = 0; i < e.items.size(); i += 2) {
-      TMODEL_JINJA_TRY(Value key, evaluate(e.items[i], frame));
-      TMODEL_JINJA_TRY(Value value, evaluate(e.items[i + 1], frame));
-      TMODEL_JINJA_CHECK(put_entry(heap_, entries, std::move(key), std::move(value)));
-    }
-    return heap_.dict(std::move(entries));
-  }
-
-  Outcome<Value> evaluate_attribute(const Expr& e, Frame& frame) {
-    TMODEL_JINJA_TRY(const Value object, evaluate(e.a, frame));
-    const Value& name = template_.names[e.index];
-    return object.is(Kind::loop) ? loop_attribute(object, name) : get_attribute(heap_, object, name);
-  }
-
-  Outcome<Value> evaluate_item(const Expr& e, Frame& frame) {
-    TMODEL_JINJA_TRY(const Value object, evaluate(e.a, frame));
-    const Expr& index = expr(e.b);
-    if (index.kind != ExprKind::slice) {
-      TMODEL_JINJA_TRY(const Value key, evaluate(e.b, frame));
-      return object.is(Kind::loop) && key.is_string() ? loop_attribute(object, key) : get_item(heap_, object, key);
-    }
-    Value bounds[3] = {Value::none(), Value::none(), Value::none()};
-    const ExprId parts[3] = {index.a, index.b, index.c};
-    for (int i = 0; i < 3; ++i) {
-      if (parts[i] == 0) continue;
-      TMODEL_JINJA_TRY(bounds[i], evaluate(parts[i], frame));
-    }
-    return slice(heap_, object, bounds[0], bounds[1], bounds[2]);
-  }
-
-  Outcome<Arguments> evaluate_arguments(std::uint32_t index, Frame& frame) {
-    const CallArguments& call = template_.calls[index];
-    Arguments arguments;
-    for (const ExprId id : call.positional) {
-      TMODEL_JINJA_TRY(Value value, evaluate(id, frame));
-      arguments.positional.push_back(std::move(value));
-    }
-    if (call.star != 0) {
-      TMODEL_JINJA_TRY(const Value more, evaluate(call.star, frame));
-      TMODEL_JINJA_TRY(const std::vector<Value> items, elements_of(heap_, more));
-      arguments.positional.insert(arguments.positional.end(), items.begin(), items.end());
-    }
-    for (const auto& [name, id] : call.named) {
-      TMODEL_JINJA_TRY(Value value, evaluate(id, frame));
-      arguments.named.emplace_back(template_.names[name], std::move(value));
-    }
-    if (call.double_star != 0) {
-      TMODEL_JINJA_TRY(const Value more, evaluate(call.double_star, frame));
-      if (!more.is(Kind::dict)) return raise("the argument behind ** must be a mapping");
-      for (const auto& [key, value] : more.as_dict().entries) {
-        TMODEL_JINJA_CHECK(heap_.step(1 + arguments.named.size()));
-        if (!key.is_string()) return raise("keywords must be strings");
-        if (arguments.find(key.text())) return raise("got argument '" + std::string(key.text()) + "' twice");
-        arguments.named.emplace_back(key, value);
-      }
-    }
-    return arguments;
-  }
-
-  Outcome<Value> evaluate_call(const Expr& e, Frame& frame) {
-    TMODEL_JINJA_TRY(const Value callee, evaluate(e.a, frame));
-    TMODEL_JINJA_TRY(const Arguments arguments, evaluate_arguments(e.arguments, frame));
-    return call_value(callee, arguments);
-  }
-  Outcome<Value> evaluate_filter(const Expr& e, Frame& frame) {
-    TMODEL_JINJA_TRY(const Value value, evaluate(e.a, frame));
-    TMODEL_JINJA_TRY(const Arguments arguments, evaluate_arguments(e.arguments, frame));
-    return call_filter(heap_, static_cast<int>(e.index), value, arguments);
-  }
-  Outcome<Value> evaluate_test(const Expr& e, Frame& frame) {
-    TMODEL_JINJA_TRY(const Value value, evaluate(e.a, frame));
-    TMODEL_JINJA_TRY(const Arguments arguments, evaluate_arguments(e.arguments, frame));
-    TMODEL_JINJA_TRY(const bool holds, call_test(heap_, static_cast<int>(e.index), value, arguments));
-    return Value::boolean(holds != e.negated);
-  }
-
-  Outcome<Value> evaluate_unary(const Expr& e, Frame& frame) {
-    TMODEL_JINJA_TRY(const Value value, evaluate(e.a, frame));
-    if (e.kind == ExprKind::logical_not) return Value::boolean(!truth(value));
-    return negate(heap_, value, e.kind == ExprKind::negative);
-  }
-  Outcome<Value> evaluate_binary(const Expr& e, Frame& frame) {
-    TMODEL_JINJA_TRY(const Value a, evaluate(e.a, frame));
-    TMODEL_JINJA_TRY(const Value b, evaluate(e.b, frame));
-    return arithmetic(heap_, e.op, a, b);
-  }
-  Outcome<Value> evaluate_concat(const Expr& e, Frame& frame) {
-    TextBuilder out(heap_);
-    for (const ExprId id : e.items) {
-      TMODEL_JINJA_TRY(const Value item, evaluate(id, frame));
-      TMODEL_JINJA_CHECK(str(heap_, item, out));
-    }
-    return out.finish();
-  }
-  Outcome<Value> evaluate_compare(const Expr& e, Frame& frame) {
-    TMODEL_JINJA_TRY(Value left, evaluate(e.a, frame));
-    for (const ExprId id : e.items) {
-      const Expr& operand = expr(id);
-      TMODEL_JINJA_TRY(Value right, evaluate(operand.a, frame));
-      TMODEL_JINJA_TRY(const bool holds, compare(heap_, operand.op, left, right));
-      if (!holds) return Value::boolean(false);
-      left = std::move(right);
-    }
-    return Value::boolean(true);
-  }
-  Outcome<Value> evaluate_logical(const Expr& e, Frame& frame) {
-    TMODEL_JINJA_TRY(Value left, evaluate(e.a, frame));
-    if (truth(left) == (e.kind == ExprKind::logical_or)) return left;
-    return evaluate(e.b, frame);
-  }
-  Outcome<Value> evaluate_conditional(const Expr& e, Frame& frame) {
-    TMODEL_JINJA_TRY(const Value condition, evaluate(e.a, frame));
-    if (truth(condition)) return evaluate(e.b, frame);
-    return e.c != 0 ? evaluate(e.c, frame) : Outcome<Value>(Value());
-  }
+  // In evaluate_expressions.hpp.
+  Outcome<Value> look_up(NameId name, const Frame& frame);
+  Outcome<Value> evaluate_sequence(const Expr& e, Frame& frame);
+  Outcome<Value> evaluate_dict(const Expr& e, Frame& frame);
+  Outcome<Value> evaluate_attribute(const Expr& e, Frame& frame);
+  Outcome<Value> evaluate_item(const Expr& e, Frame& frame);
+  Outcome<Arguments> evaluate_arguments(std::uint32_t index, Frame& frame);
+  Outcome<Value> evaluate_call(const Expr& e, Frame& frame);
+  Outcome<Value> evaluate_filter(const Expr& e, Frame& frame);
+  Outcome<Value> evaluate_test(const Expr& e, Frame& frame);
+  Outcome<Value> evaluate_unary(const Expr& e, Frame& frame);
+  Outcome<Value> evaluate_binary(const Expr& e, Frame& frame);
+  Outcome<Value> evaluate_concat(const Expr& e, Frame& frame);
+  Outcome<Value> evaluate_compare(const Expr& e, Frame& frame);
+  Outcome<Value> evaluate_logical(const Expr& e, Frame& frame);
+  Outcome<Value> evaluate_conditional(const Expr& e, Frame& frame);
 
   const Template& template_;
   const Value& variables_;
@@ -694,3 +567,5 @@ class Evaluator {
 };
 
 }  // namespace tmodel::inline v0::jinja
+
+#include "tmodel/text/jinja/evaluate_expressions.hpp"

@@ -6,14 +6,16 @@
 #include <unordered_set>
 
 #include "tmodel/text/jinja/ast.hpp"
-#include "tmodel/text/jinja/filters.hpp"
-#include "tmodel/text/jinja/lexer.hpp"
+#include "tmodel/text/jinja/known_names.hpp"
+#include "tmodel/text/jinja/literals.hpp"
 
 namespace tmodel::inline v0::jinja {
 
-/// Deepest nesting of brackets and blocks, and of operators in one expression. It bounds the stack of parser and evaluator.
+/// Deepest nesting of brackets and blocks, and of operators in one expression: it bounds the stack.
 inline constexpr int max_template_nesting = 100;
 inline constexpr std::uint16_t max_expression_depth = 200;
+/// Most keyword arguments of a call, and most parameters of a macro: both are searched in line.
+inline constexpr std::size_t max_template_parameters = 255;
 
 class ExpressionParser {
  protected:
@@ -39,10 +41,8 @@ class ExpressionParser {
   Token next() noexcept {
     const Token token = peek();
     if (at_ + 1 < tokens_.size()) ++at_;
-    previous_ = token;
     return token;
   }
-  const Token& previous() const noexcept { return previous_; }
   std::string_view text(const Token& token) const noexcept {
     return std::string_view(result_.source).substr(token.begin, token.end - token.begin);
   }
@@ -52,20 +52,21 @@ class ExpressionParser {
   bool at_symbol(std::string_view symbol) const noexcept { return is_symbol(peek(), symbol); }
   bool at_name(std::string_view name) const noexcept { return peek().kind == TokenKind::name && text(peek()) == name; }
   Outcome<void> expect_symbol(std::string_view symbol) {
-    if (!at_symbol(symbol)) return error(peek(), "expected '" + std::string(symbol) + "'");
+    if (!at_symbol(symbol)) return error(peek(), {"expected '", symbol, "'"});
     next();
     return {};
   }
-  tl::unexpected<Raised> error_at(std::size_t at, std::string what, Errc code = Errc::bad_template) const {
-    return raise_at(result_.source, at, std::move(what), code);
+  using Parts = std::initializer_list<std::string_view>;
+  tl::unexpected<Raised> error_at(std::size_t at, Parts what, Errc code = Errc::bad_template) const {
+    return raise_at(result_.source, at, what, code);
   }
-  tl::unexpected<Raised> error(const Token& token, std::string what, Errc code = Errc::bad_template) const {
-    return error_at(token.begin, std::move(what), code);
+  tl::unexpected<Raised> error(const Token& token, Parts what, Errc code = Errc::bad_template) const {
+    return error_at(token.begin, what, code);
   }
-  tl::unexpected<Raised> too_nested() const {
-    return error(peek(), "the template nests deeper than " + std::to_string(max_template_nesting) + " levels",
-                 Errc::unsupported);
+  tl::unexpected<Raised> error(const Token& token, std::string_view what, Errc code = Errc::bad_template) const {
+    return error_at(token.begin, {what}, code);
   }
+  tl::unexpected<Raised> too_nested() const { return error(peek(), "too deeply nested", Errc::unsupported); }
 
   // Nodes.
   static bool is_constant_name(std::string_view name) noexcept {
@@ -95,8 +96,7 @@ class ExpressionParser {
     for (const ExprId id : {call.star, call.double_star}) look(id);
     expr.depth = static_cast<std::uint16_t>(below + 1);
     if (expr.depth > max_expression_depth)
-      return error_at(expr.at, "this expression has more than " + std::to_string(max_expression_depth) + " levels",
-                      Errc::unsupported);
+      return error_at(expr.at, {"this expression nests too deeply"}, Errc::unsupported);
     result_.expressions.push_back(std::move(expr));
     return static_cast<ExprId>(result_.expressions.size() - 1);
   }
@@ -178,7 +178,7 @@ class ExpressionParser {
     Expr expr = node(ExprKind::filter, peek());
     expr.a = value;
     TMODEL_JINJA_TRY(const std::string name, parse_dotted_name());
-    TMODEL_JINJA_TRY(const int filter, known_filter(name, expr.at));
+    TMODEL_JINJA_TRY(const int filter, known_filter(result_.source, name, expr.at));
     expr.index = static_cast<std::uint32_t>(filter);
     if (at_symbol("(")) {
       TMODEL_JINJA_TRY(expr.arguments, parse_arguments());
@@ -268,7 +268,7 @@ class ExpressionParser {
 
   std::optional<Operator> comparison() const noexcept {
     constexpr std::pair<std::string_view, Operator> symbols[] = {
-        {"==", Operator::equal},  {"!=", Operator::not_equal}, {"<", Operator::less},
+        {"==", Operator::equal},      {"!=", Operator::not_equal}, {"<", Operator::less},
         {"<=", Operator::less_equal}, {">", Operator::greater},    {">=", Operator::greater_equal}};
     for (const auto& [symbol, op] : symbols)
       if (at_symbol(symbol)) return op;
@@ -291,7 +291,6 @@ class ExpressionParser {
     }
     return add(std::move(expr));
   }
-
   Outcome<ExprId> parse_sum() {
     TMODEL_JINJA_TRY(ExprId left, parse_concat());
     while (at_symbol("+") || at_symbol("-")) {
@@ -318,11 +317,16 @@ class ExpressionParser {
     TMODEL_JINJA_TRY(ExprId left, parse_power());
     for (;;) {
       Operator op{};
-      if (at_symbol("*")) op = Operator::multiply;
-      else if (at_symbol("/")) op = Operator::divide;
-      else if (at_symbol("//")) op = Operator::floor_divide;
-      else if (at_symbol("%")) op = Operator::modulo;
-      else return left;
+      if (at_symbol("*"))
+        op = Operator::multiply;
+      else if (at_symbol("/"))
+        op = Operator::divide;
+      else if (at_symbol("//"))
+        op = Operator::floor_divide;
+      else if (at_symbol("%"))
+        op = Operator::modulo;
+      else
+        return left;
       const Token token = next();
       TMODEL_JINJA_TRY(const ExprId right, parse_power());
       TMODEL_JINJA_TRY(left, add_binary(ExprKind::binary, token, left, right, op));
@@ -378,19 +382,18 @@ class ExpressionParser {
         return add(std::move(expr));
       }
       case TokenKind::string: {
-        TMODEL_JINJA_TRY(std::string value, unescape(token));
+        TMODEL_JINJA_TRY(std::string value, string_literal(result_.source, token));
         while (peek().kind == TokenKind::string) {
-          TMODEL_JINJA_TRY(const std::string more, unescape(next()));
+          TMODEL_JINJA_TRY(const std::string more, string_literal(result_.source, next()));
           value += more;
         }
         return add_constant(token, Value::string(value));
       }
       case TokenKind::integer:
-      case TokenKind::real: return parse_number(token);
+      case TokenKind::real:
+        return parse_number(token);
       case TokenKind::symbol:
         if (word == "(") {
-          const Nesting nesting(*this);
-          if (!nesting.ok()) return too_nested();
           TMODEL_JINJA_TRY(const ExprId inner, parse_tuple(true, {}, true));
           TMODEL_JINJA_CHECK(expect_symbol(")"));
           return inner;
@@ -398,23 +401,16 @@ class ExpressionParser {
         if (word == "[") return parse_list(token);
         if (word == "{") return parse_dict(token);
         break;
-      default: break;
+      default:
+        break;
     }
     return error(token, token.kind == TokenKind::end ? "the template ends inside an expression"
                                                      : "unexpected '" + printable(word) + "'");
   }
-
   Outcome<ExprId> parse_number(const Token& token) {
-    if (token.kind == TokenKind::integer) {
-      auto value = parse_integer(text(token), 0);
-      if (!value || !*value) return error(token, "this integer is not supported", Errc::unsupported);
-      return add_constant(token, Value::integer(**value));
-    }
-    auto value = parse_real(text(token));
-    if (!value || !*value) return error(token, "this number is not supported", Errc::unsupported);
-    return add_constant(token, Value::real(**value));
+    TMODEL_JINJA_TRY(Value value, number_literal(result_.source, token));
+    return add_constant(token, std::move(value));
   }
-
   Outcome<ExprId> parse_list(const Token& token) {
     Expr expr = node(ExprKind::list, token);
     while (!at_symbol("]")) {
@@ -490,8 +486,6 @@ class ExpressionParser {
   }
 
   Outcome<std::uint32_t> parse_arguments() {
-    const Nesting nesting(*this);
-    if (!nesting.ok()) return too_nested();
     const Token open = next();
     CallArguments call;
     bool first = true;
@@ -514,6 +508,7 @@ class ExpressionParser {
         const NameId name = name_id(text(token));
         for (const auto& argument : call.named)
           if (argument.first == name) return error(token, "this argument stands twice");
+        if (call.named.size() == max_template_parameters) return error(token, "too many arguments", Errc::unsupported);
         TMODEL_JINJA_TRY(const ExprId value, parse_expression());
         call.named.emplace_back(name, value);
       } else {
@@ -525,18 +520,15 @@ class ExpressionParser {
     result_.calls.push_back(std::move(call));
     return static_cast<std::uint32_t>(result_.calls.size() - 1);
   }
-
   Outcome<ExprId> parse_call(ExprId callee) {
     Expr expr = node(ExprKind::call, peek());
     expr.a = callee;
     const Expr& target = result_.expressions[callee];
     if (target.kind == ExprKind::attribute && is_refused_method(name_text(target.index)))
-      return error_at(target.at, "method '" + std::string(name_text(target.index)) + "' is not supported",
-                      Errc::unsupported);
+      return error_at(target.at, {"method '", name_text(target.index), "' is not supported"}, Errc::unsupported);
     TMODEL_JINJA_TRY(expr.arguments, parse_arguments());
     return add(std::move(expr));
   }
-
   Outcome<std::string> parse_dotted_name() {
     std::string name;
     for (;;) {
@@ -549,19 +541,6 @@ class ExpressionParser {
     }
   }
 
-  Outcome<int> known_filter(std::string_view name, std::size_t at) const {
-    if (const int id = find_filter(name); id >= 0) return id;
-    const bool refused = is_refused_filter(name);
-    return error_at(at, refused ? "filter '" + std::string(name) + "' is not supported" : "no filter named '" + std::string(name) + "'",
-                    refused ? Errc::unsupported : Errc::bad_template);
-  }
-  Outcome<int> known_test(std::string_view name, std::size_t at) const {
-    if (const int id = find_test(name); id >= 0) return id;
-    const bool refused = is_refused_test(name);
-    return error_at(at, refused ? "test '" + std::string(name) + "' is not supported" : "no test named '" + std::string(name) + "'",
-                    refused ? Errc::unsupported : Errc::bad_template);
-  }
-
   /// Names of filters and tests that map, select and their like are given as literals are checked here too.
   Outcome<void> check_inner_name(std::string_view filter, const CallArguments& call) const {
     const bool maps = filter == "map", by_attribute = filter == "selectattr" || filter == "rejectattr";
@@ -571,7 +550,8 @@ class ExpressionParser {
     const Expr& expr = result_.expressions[call.positional[place]];
     if (expr.kind != ExprKind::constant || !result_.constants[expr.index].is_string()) return {};
     const std::string_view name = result_.constants[expr.index].text();
-    TMODEL_JINJA_TRY([[maybe_unused]] const int id, (maps ? known_filter(name, expr.at) : known_test(name, expr.at)));
+    TMODEL_JINJA_TRY([[maybe_unused]] const int id,
+                     (maps ? known_filter(result_.source, name, expr.at) : known_test(result_.source, name, expr.at)));
     return {};
   }
 
@@ -584,7 +564,7 @@ class ExpressionParser {
       expr.negated = true;
     }
     TMODEL_JINJA_TRY(const std::string name, parse_dotted_name());
-    TMODEL_JINJA_TRY(const int test, known_test(name, expr.at));
+    TMODEL_JINJA_TRY(const int test, known_test(result_.source, name, expr.at));
     expr.index = static_cast<std::uint32_t>(test);
     const Token token = peek();
     if (at_symbol("(")) {
@@ -593,8 +573,6 @@ class ExpressionParser {
                at_symbol("[") || at_symbol("{") ||
                (token.kind == TokenKind::name && !at_name("else") && !at_name("or") && !at_name("and"))) {
       if (at_name("is")) return error(token, "tests cannot be chained with 'is'");
-      const Nesting nesting(*this);
-      if (!nesting.ok()) return too_nested();
       CallArguments call;
       TMODEL_JINJA_TRY(ExprId argument, parse_primary());
       TMODEL_JINJA_TRY(argument, parse_postfix(argument));
@@ -603,47 +581,6 @@ class ExpressionParser {
       expr.arguments = static_cast<std::uint32_t>(result_.calls.size() - 1);
     }
     return add(std::move(expr));
-  }
-
-  Outcome<std::string> unescape(const Token& token) const {
-    const std::string_view s = text(token).substr(1, text(token).size() - 2);
-    std::string out;
-    for (std::size_t i = 0; i < s.size(); ++i) {
-      if (s[i] != '\\') {
-        out += s[i];
-        continue;
-      }
-      const std::size_t at = token.begin + 1 + i;
-      const char c = s[++i];  // the lexer ends no string behind a backslash
-      constexpr std::string_view letters = "abfnrtv\\'\"", values = "\a\b\f\n\r\t\v\\'\"";
-      if (const std::size_t simple = letters.find(c); simple != letters.npos) {
-        out += values[simple];
-      } else if (c >= '0' && c <= '7') {
-        char32_t value = 0;
-        std::size_t n = 0;
-        for (; n < 3 && i + n < s.size() && s[i + n] >= '0' && s[i + n] <= '7'; ++n)
-          value = value * 8 + static_cast<char32_t>(s[i + n] - '0');
-        encode(value, out);
-        i += n - 1;
-      } else if (c == 'x' || c == 'u' || c == 'U') {
-        const std::size_t n = c == 'x' ? 2 : c == 'u' ? 4 : 8;
-        std::uint32_t value = 0;
-        const std::string_view digits = s.substr(i + 1, n);
-        const auto result = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
-        if (digits.size() != n || result.ptr != digits.data() + n || value > 0x10FFFF)
-          return error_at(at, "truncated or impossible escape in a string");
-        if (value >= 0xD800 && value < 0xE000)
-          return error_at(at, "surrogates in a string are not supported", Errc::unsupported);
-        encode(value, out);
-        i += n;
-      } else if (c == 'N' || static_cast<unsigned char>(c) >= 0x80) {
-        return error_at(at, "this escape in a string is not supported", Errc::unsupported);
-      } else if (c != '\n') {  // a backslash hides the end of its line; before other characters it stays
-        out += '\\';
-        out += c;
-      }
-    }
-    return out;
   }
 
  protected:
@@ -656,7 +593,6 @@ class ExpressionParser {
  private:
   std::unordered_map<std::string, NameId> name_ids_;
   std::size_t at_ = 0;
-  Token previous_{};
   int nesting_ = 0;
 };
 

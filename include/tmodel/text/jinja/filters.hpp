@@ -41,12 +41,16 @@ inline Outcome<Value> filter_title(Heap& heap, const Value& v, const Arguments& 
     out.append(changed.as_string().text);
     return {};
   };
-  const auto splits = [](CodePoint c) { return is_space(c.value) || (c.value < 0x80 && std::string_view("-({[<").find(static_cast<char>(c.value)) != std::string_view::npos); };
+  const auto splits = [](CodePoint c) {
+    return is_space(c.value) ||
+           (c.value < 0x80 && std::string_view("-({[<").find(static_cast<char>(c.value)) != std::string_view::npos);
+  };
   const std::string_view bytes = s.text.bytes;
   for (std::size_t i = 0; i < bytes.size();) {
     const CodePoint first = decode(bytes.substr(i));
     std::size_t end = i + first.bytes;
-    while (end < bytes.size() && splits(decode(bytes.substr(end))) == splits(first)) end += decode(bytes.substr(end)).bytes;
+    while (end < bytes.size() && splits(decode(bytes.substr(end))) == splits(first))
+      end += decode(bytes.substr(end)).bytes;
     TMODEL_JINJA_CHECK(add({i, i + first.bytes}, Case::upper));
     TMODEL_JINJA_CHECK(add({i + first.bytes, end}, Case::lower));
     i = end;
@@ -94,7 +98,8 @@ inline Outcome<Value> filter_float(Heap&, const Value& v, const Arguments& argum
   if (v.is_undefined()) return raise_undefined(v);
   if (v.is_number()) return Value::real(v.as_real());
   if (v.is_string()) {
-    if (!is_ascii_number(v.text())) return raise("float of digits that are not ASCII is not supported", Errc::unsupported);
+    if (!is_ascii_number(v.text()))
+      return raise("float of digits that are not ASCII is not supported", Errc::unsupported);
     TMODEL_JINJA_TRY(const auto value, parse_real(v.text()));
     if (value) return Value::real(*value);
   }
@@ -203,7 +208,7 @@ inline Outcome<Value> filter_trim(Heap& heap, const Value& v, const Arguments& a
 
 inline Outcome<Value> filter_truncate(Heap& heap, const Value& v, const Arguments& arguments) {
   TMODEL_JINJA_TRY(const auto bound, bind(arguments, "truncate", 0, {"length", "killwords", "end", "leeway"}));
-  if (!v.is_string()) return raise("truncate of a " + std::string(name_of(v.kind())) + " is not supported", Errc::unsupported);
+  if (!v.is_string()) return raise({"truncate of a ", name_of(v.kind()), " is not supported"}, Errc::unsupported);
   TMODEL_JINJA_TRY(const StringObject* s, string_argument(v, "truncate"));
   const Value end = bound[2] ? *bound[2] : Value::string("...");
   TMODEL_JINJA_TRY(const StringObject* tail, string_argument(end, "truncate"));
@@ -225,7 +230,8 @@ inline Outcome<Value> filter_truncate(Heap& heap, const Value& v, const Argument
 }
 
 inline Outcome<Value> filter_tojson(Heap& heap, const Value& v, const Arguments& arguments) {
-  TMODEL_JINJA_TRY(const auto bound, bind(arguments, "tojson", 0, {"ensure_ascii", "indent", "separators", "sort_keys"}));
+  TMODEL_JINJA_TRY(const auto bound,
+                   bind(arguments, "tojson", 0, {"ensure_ascii", "indent", "separators", "sort_keys"}));
   JsonStyle style;
   style.ensure_ascii = truth_argument(bound[0], false);
   style.sort_keys = truth_argument(bound[3], false);
@@ -298,9 +304,9 @@ inline constexpr FilterEntry filters[] = {
     {"upper", filter_case<Case::upper>},
 };
 
-inline constexpr std::string_view refused_filters[] = {
-    "attr", "filesizeformat", "forceescape", "groupby", "pprint", "random", "striptags", "urlencode", "urlize",
-    "wordcount", "wordwrap", "xmlattr"};
+inline constexpr std::string_view refused_filters[] = {"attr",   "filesizeformat", "forceescape", "groupby",
+                                                       "pprint", "random",         "striptags",   "urlencode",
+                                                       "urlize", "wordcount",      "wordwrap",    "xmlattr"};
 
 }  // namespace detail
 

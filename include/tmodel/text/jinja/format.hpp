@@ -36,7 +36,8 @@ inline std::string float_repr(f64 x) {
     return out + std::to_string(size);
   }
   if (exponent < 0) return out + "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
-  if (count <= exponent + 1) return out + digits + std::string(static_cast<std::size_t>(exponent + 1 - count), '0') + ".0";
+  if (count <= exponent + 1)
+    return out + digits + std::string(static_cast<std::size_t>(exponent + 1 - count), '0') + ".0";
   const auto point = static_cast<std::size_t>(exponent + 1);
   return out + digits.substr(0, point) + "." + digits.substr(point);
 }
@@ -92,12 +93,24 @@ inline Outcome<void> repr(Heap& heap, const Value& value, TextBuilder& out) {
     return {};
   };
   switch (value.kind()) {
-    case Kind::undefined: out.append("Undefined"); break;
-    case Kind::none: out.append("None"); break;
-    case Kind::boolean: out.append(value.truth_flag() ? "True" : "False"); break;
-    case Kind::integer: out.append(std::to_string(value.as_integer())); break;
-    case Kind::real: out.append(float_repr(value.as_real())); break;
-    case Kind::string: detail::repr_string(value.as_string(), out); break;
+    case Kind::undefined:
+      out.append("Undefined");
+      break;
+    case Kind::none:
+      out.append("None");
+      break;
+    case Kind::boolean:
+      out.append(value.truth_flag() ? "True" : "False");
+      break;
+    case Kind::integer:
+      out.append(std::to_string(value.as_integer()));
+      break;
+    case Kind::real:
+      out.append(float_repr(value.as_real()));
+      break;
+    case Kind::string:
+      detail::repr_string(value.as_string(), out);
+      break;
     case Kind::list:
       out.append("[");
       TMODEL_JINJA_CHECK(walk(value.as_sequence().items));
@@ -129,7 +142,7 @@ inline Outcome<void> repr(Heap& heap, const Value& value, TextBuilder& out) {
       break;
     }
     default:
-      return raise("printing a " + std::string(name_of(value.kind())) + " is not supported", Errc::unsupported);
+      return raise({"printing a ", name_of(value.kind()), " is not supported"}, Errc::unsupported);
   }
   return out.check();
 }
@@ -157,12 +170,23 @@ inline void escape_html(const Text& text, TextBuilder& out) {
     std::string_view entity;
     if (i < bytes.size()) {
       switch (bytes[i]) {
-        case '&': entity = "&amp;"; break;
-        case '<': entity = "&lt;"; break;
-        case '>': entity = "&gt;"; break;
-        case '\'': entity = "&#39;"; break;
-        case '"': entity = "&#34;"; break;
-        default: continue;
+        case '&':
+          entity = "&amp;";
+          break;
+        case '<':
+          entity = "&lt;";
+          break;
+        case '>':
+          entity = "&gt;";
+          break;
+        case '\'':
+          entity = "&#39;";
+          break;
+        case '"':
+          entity = "&#34;";
+          break;
+        default:
+          continue;
       }
     }
     out.append(text, {plain, i});
@@ -191,13 +215,27 @@ inline void json_string(const StringObject& s, const JsonStyle& style, TextBuild
       append_hex(escaped, value, 4);
     };
     switch (c.value) {
-      case U'"': escaped = "\\\""; break;
-      case U'\\': escaped = "\\\\"; break;
-      case U'\n': escaped = "\\n"; break;
-      case U'\r': escaped = "\\r"; break;
-      case U'\t': escaped = "\\t"; break;
-      case U'\f': escaped = "\\f"; break;
-      case U'\b': escaped = "\\b"; break;
+      case U'"':
+        escaped = "\\\"";
+        break;
+      case U'\\':
+        escaped = "\\\\";
+        break;
+      case U'\n':
+        escaped = "\\n";
+        break;
+      case U'\r':
+        escaped = "\\r";
+        break;
+      case U'\t':
+        escaped = "\\t";
+        break;
+      case U'\f':
+        escaped = "\\f";
+        break;
+      case U'\b':
+        escaped = "\\b";
+        break;
       default:
         if (c.value < 0x20 || (style.ensure_ascii && c.value > 0x7E && c.value < 0x10000)) {
           unit(c.value);
@@ -234,12 +272,23 @@ inline Outcome<void> json_key(const Value& key, const JsonStyle& style, TextBuil
     out.append("\"");
   };
   switch (key.kind()) {
-    case Kind::string: json_string(key.as_string(), style, out); break;
-    case Kind::none: quoted("null"); break;
-    case Kind::boolean: quoted(key.truth_flag() ? "true" : "false"); break;
-    case Kind::integer: quoted(std::to_string(key.as_integer())); break;
-    case Kind::real: quoted(json_float(key.as_real())); break;
-    default: return raise("tojson: keys must be str, int, float, bool or None, not " + std::string(name_of(key.kind())));
+    case Kind::string:
+      json_string(key.as_string(), style, out);
+      break;
+    case Kind::none:
+      quoted("null");
+      break;
+    case Kind::boolean:
+      quoted(key.truth_flag() ? "true" : "false");
+      break;
+    case Kind::integer:
+      quoted(std::to_string(key.as_integer()));
+      break;
+    case Kind::real:
+      quoted(json_float(key.as_real()));
+      break;
+    default:
+      return raise({"tojson: keys must be str, int, float, bool or None, not ", name_of(key.kind())});
   }
   return {};
 }
@@ -250,11 +299,21 @@ inline Outcome<void> json_key(const Value& key, const JsonStyle& style, TextBuil
 inline Outcome<void> to_json(Heap& heap, const Value& value, const JsonStyle& style, int level, TextBuilder& out) {
   TMODEL_JINJA_CHECK(heap.step());
   switch (value.kind()) {
-    case Kind::none: out.append("null"); break;
-    case Kind::boolean: out.append(value.truth_flag() ? "true" : "false"); break;
-    case Kind::integer: out.append(std::to_string(value.as_integer())); break;
-    case Kind::real: out.append(detail::json_float(value.as_real())); break;
-    case Kind::string: detail::json_string(value.as_string(), style, out); break;
+    case Kind::none:
+      out.append("null");
+      break;
+    case Kind::boolean:
+      out.append(value.truth_flag() ? "true" : "false");
+      break;
+    case Kind::integer:
+      out.append(std::to_string(value.as_integer()));
+      break;
+    case Kind::real:
+      out.append(detail::json_float(value.as_real()));
+      break;
+    case Kind::string:
+      detail::json_string(value.as_string(), style, out);
+      break;
     case Kind::list:
     case Kind::tuple: {
       const auto& items = value.as_sequence().items;
@@ -276,8 +335,8 @@ inline Outcome<void> to_json(Heap& heap, const Value& value, const JsonStyle& st
           if (!entry->first.is_string() && entries.size() > 1)
             return raise("tojson: sorting keys that are not all strings is not supported", Errc::unsupported);
         TMODEL_JINJA_CHECK(heap.step(entries.size() * 16));
-        std::stable_sort(entries.begin(), entries.end(),
-                         [](const auto* a, const auto* b) { return a->first.text() < b->first.text(); });
+        std::sort(entries.begin(), entries.end(),
+                  [](const auto* a, const auto* b) { return a->first.text() < b->first.text(); });
       }
       out.append("{");
       for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -291,7 +350,8 @@ inline Outcome<void> to_json(Heap& heap, const Value& value, const JsonStyle& st
       out.append("}");
       break;
     }
-    default: return raise("'" + std::string(name_of(value.kind())) + "' object is not JSON serializable");
+    default:
+      return raise({"'", name_of(value.kind()), "' object is not JSON serializable"});
   }
   return out.check();
 }

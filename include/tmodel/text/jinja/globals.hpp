@@ -67,7 +67,8 @@ inline Outcome<Value> call_global(Heap& heap, Global global, const Arguments& ar
                                   const std::optional<LocalTime>& now) {
   TMODEL_JINJA_CHECK(heap.step());
   switch (global) {
-    case Global::range: return detail::make_range(heap, arguments);
+    case Global::range:
+      return detail::make_range(heap, arguments);
     case Global::dict: {
       TMODEL_JINJA_TRY(auto entries, detail::dict_entries(heap, arguments));
       return heap.dict(std::move(entries));
@@ -81,16 +82,17 @@ inline Outcome<Value> call_global(Heap& heap, Global global, const Arguments& ar
     case Global::raise_exception: {
       TMODEL_JINJA_TRY(const auto bound, bind(arguments, "raise_exception", 1, {"message"}));
       TMODEL_JINJA_TRY(const Value message, to_string(heap, *bound[0]));
-      return raise(std::string(message.text()));
+      return raise(message.text());
     }
-    case Global::strftime_now: break;
+    case Global::strftime_now:
+      break;
   }
   TMODEL_JINJA_TRY(const auto bound, bind(arguments, "strftime_now", 1, {"format"}));
   TMODEL_JINJA_TRY(const StringObject* format, string_argument(*bound[0], "strftime_now"));
   if (!now) return raise("the template asks for the time, and none was given", Errc::bad_argument);
   TMODEL_JINJA_CHECK(heap.step_over_bytes(format->text.bytes.size() * 16));
   auto text = format_time(format->text.bytes, *now);
-  if (!text) return raise(std::move(text.error().what), text.error().code);
+  if (!text) return raise(text.error().what, text.error().code);
   return heap.string(*text);
 }
 

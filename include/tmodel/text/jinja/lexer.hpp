@@ -63,12 +63,17 @@ inline std::string normalise_source(std::string_view source) {
 }
 
 /// An error at a place of the source, as "line:column" in Error::where.
-inline tl::unexpected<Raised> raise_at(std::string_view source, std::size_t at, std::string what,
-                                       Errc code = Errc::bad_template) {
-  auto raised = raise(std::move(what), code);
+TMODEL_NOINLINE inline tl::unexpected<Raised> raise_at(std::string_view source, std::size_t at,
+                                                       std::initializer_list<std::string_view> what,
+                                                       Errc code = Errc::bad_template) {
+  auto raised = raise(what, code);
   const Position p = position_of(source, at);
   raised.value()->where = std::to_string(p.line) + ":" + std::to_string(p.column);
   return raised;
+}
+inline tl::unexpected<Raised> raise_at(std::string_view source, std::size_t at, std::string_view what,
+                                       Errc code = Errc::bad_template) {
+  return raise_at(source, at, {what}, code);
 }
 
 class Lexer {
@@ -87,7 +92,10 @@ class Lexer {
   void add(TokenKind kind, std::size_t begin, std::size_t end) {
     tokens_.push_back({kind, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end)});
   }
-  tl::unexpected<Raised> error(std::size_t at, std::string what) const { return raise_at(source_, at, std::move(what)); }
+  tl::unexpected<Raised> error(std::size_t at, std::initializer_list<std::string_view> what) const {
+    return raise_at(source_, at, what);
+  }
+  tl::unexpected<Raised> error(std::size_t at, std::string_view what) const { return error(at, {what}); }
   bool starts(std::size_t at, std::string_view what) const noexcept { return source_.substr(at).starts_with(what); }
   std::size_t skip_space(std::size_t at) const noexcept {
     return at + strip_space(source_.substr(at), true, false).begin;
@@ -272,11 +280,11 @@ class Lexer {
     constexpr std::string_view symbols = "+-/*%~[](){}<>=.:|,;";
     if (symbols.find(c) == symbols.npos) {
       const std::string_view shown = source_.substr(at_, decode(source_.substr(at_)).bytes);
-      return error(begin, "unexpected character '" + printable(shown) + "'");
+      return error(begin, {"unexpected character '", printable(shown), "'"});
     }
     if (c == '(' || c == '[' || c == '{') brackets.push_back(c == '(' ? ')' : c == '[' ? ']' : '}');
     if (c == ')' || c == ']' || c == '}') {
-      if (brackets.empty() || brackets.back() != c) return error(begin, std::string("unexpected '") + c + "'");
+      if (brackets.empty() || brackets.back() != c) return error(begin, {"unexpected '", std::string_view(&c, 1), "'"});
       brackets.pop_back();
     }
     add(TokenKind::symbol, begin, ++at_);

@@ -7,21 +7,57 @@
 namespace tmodel::inline v0::jinja {
 
 enum class Method : std::uint8_t {
-  str_capitalize, str_center, str_count, str_endswith, str_find, str_index, str_isalnum, str_isalpha, str_isdigit,
-  str_islower, str_isspace, str_isupper, str_join, str_ljust, str_lower, str_lstrip, str_partition, str_removeprefix,
-  str_removesuffix, str_replace, str_rfind, str_rjust, str_rpartition, str_rsplit, str_rstrip, str_split,
-  str_splitlines, str_startswith, str_strip, str_upper, str_zfill,
-  dict_copy, dict_get, dict_items, dict_keys, dict_values,
-  list_copy, list_count, list_index, tuple_count, tuple_index,
-  loop_changed, loop_cycle,
+  str_capitalize,
+  str_center,
+  str_count,
+  str_endswith,
+  str_find,
+  str_index,
+  str_isalnum,
+  str_isalpha,
+  str_isdigit,
+  str_islower,
+  str_isspace,
+  str_isupper,
+  str_join,
+  str_ljust,
+  str_lower,
+  str_lstrip,
+  str_partition,
+  str_removeprefix,
+  str_removesuffix,
+  str_replace,
+  str_rfind,
+  str_rjust,
+  str_rpartition,
+  str_rsplit,
+  str_rstrip,
+  str_split,
+  str_splitlines,
+  str_startswith,
+  str_strip,
+  str_upper,
+  str_zfill,
+  dict_copy,
+  dict_get,
+  dict_items,
+  dict_keys,
+  dict_values,
+  list_copy,
+  list_count,
+  list_index,
+  tuple_count,
+  tuple_index,
+  loop_changed,
+  loop_cycle,
 };
 
 /// How a Python type has an attribute of some name.
 enum class Support : std::uint8_t {
-  none,         ///< it has none: look for an item
+  none,  ///< it has none: look for an item
   implemented,
-  unsafe,       ///< would change the object: the sandbox gives an undefined value
-  refused,      ///< it has one that is not implemented here
+  unsafe,   ///< would change the object: the sandbox gives an undefined value
+  refused,  ///< it has one that is not implemented here
 };
 
 struct Attribute {
@@ -35,36 +71,58 @@ struct MethodName {
   std::string_view name;
   Method method;
 };
-inline constexpr MethodName string_methods[] = {
-    {"capitalize", Method::str_capitalize}, {"center", Method::str_center}, {"count", Method::str_count},
-    {"endswith", Method::str_endswith}, {"find", Method::str_find}, {"index", Method::str_index},
-    {"isalnum", Method::str_isalnum}, {"isalpha", Method::str_isalpha}, {"isdigit", Method::str_isdigit},
-    {"islower", Method::str_islower}, {"isspace", Method::str_isspace}, {"isupper", Method::str_isupper},
-    {"join", Method::str_join}, {"ljust", Method::str_ljust}, {"lower", Method::str_lower},
-    {"lstrip", Method::str_lstrip}, {"partition", Method::str_partition},
-    {"removeprefix", Method::str_removeprefix}, {"removesuffix", Method::str_removesuffix},
-    {"replace", Method::str_replace}, {"rfind", Method::str_rfind}, {"rjust", Method::str_rjust},
-    {"rpartition", Method::str_rpartition}, {"rsplit", Method::str_rsplit}, {"rstrip", Method::str_rstrip},
-    {"split", Method::str_split}, {"splitlines", Method::str_splitlines}, {"startswith", Method::str_startswith},
-    {"strip", Method::str_strip}, {"upper", Method::str_upper}, {"zfill", Method::str_zfill}};
-inline constexpr MethodName dict_methods[] = {{"copy", Method::dict_copy}, {"get", Method::dict_get},
-    {"items", Method::dict_items}, {"keys", Method::dict_keys}, {"values", Method::dict_values}};
-inline constexpr MethodName list_methods[] = {{"copy", Method::list_copy}, {"count", Method::list_count},
-    {"index", Method::list_index}};
+inline constexpr MethodName string_methods[] = {{"capitalize", Method::str_capitalize},
+                                                {"center", Method::str_center},
+                                                {"count", Method::str_count},
+                                                {"endswith", Method::str_endswith},
+                                                {"find", Method::str_find},
+                                                {"index", Method::str_index},
+                                                {"isalnum", Method::str_isalnum},
+                                                {"isalpha", Method::str_isalpha},
+                                                {"isdigit", Method::str_isdigit},
+                                                {"islower", Method::str_islower},
+                                                {"isspace", Method::str_isspace},
+                                                {"isupper", Method::str_isupper},
+                                                {"join", Method::str_join},
+                                                {"ljust", Method::str_ljust},
+                                                {"lower", Method::str_lower},
+                                                {"lstrip", Method::str_lstrip},
+                                                {"partition", Method::str_partition},
+                                                {"removeprefix", Method::str_removeprefix},
+                                                {"removesuffix", Method::str_removesuffix},
+                                                {"replace", Method::str_replace},
+                                                {"rfind", Method::str_rfind},
+                                                {"rjust", Method::str_rjust},
+                                                {"rpartition", Method::str_rpartition},
+                                                {"rsplit", Method::str_rsplit},
+                                                {"rstrip", Method::str_rstrip},
+                                                {"split", Method::str_split},
+                                                {"splitlines", Method::str_splitlines},
+                                                {"startswith", Method::str_startswith},
+                                                {"strip", Method::str_strip},
+                                                {"upper", Method::str_upper},
+                                                {"zfill", Method::str_zfill}};
+inline constexpr MethodName dict_methods[] = {{"copy", Method::dict_copy},
+                                              {"get", Method::dict_get},
+                                              {"items", Method::dict_items},
+                                              {"keys", Method::dict_keys},
+                                              {"values", Method::dict_values}};
+inline constexpr MethodName list_methods[] = {
+    {"copy", Method::list_copy}, {"count", Method::list_count}, {"index", Method::list_index}};
 inline constexpr MethodName tuple_methods[] = {{"count", Method::tuple_count}, {"index", Method::tuple_index}};
 
 inline constexpr std::string_view refused_of_strings[] = {
-    "casefold", "encode", "expandtabs", "format", "format_map", "isascii", "isdecimal", "isidentifier", "isnumeric",
-    "isprintable", "istitle", "maketrans", "rindex", "swapcase", "title", "translate"};
+    "casefold",  "encode",      "expandtabs", "format",    "format_map", "isascii",  "isdecimal", "isidentifier",
+    "isnumeric", "isprintable", "istitle",    "maketrans", "rindex",     "swapcase", "title",     "translate"};
 inline constexpr std::string_view refused_of_numbers[] = {
     "as_integer_ratio", "bit_count", "bit_length", "conjugate", "denominator", "from_bytes", "fromhex", "hex", "imag",
-    "is_integer", "numerator", "real", "to_bytes"};
+    "is_integer",       "numerator", "real",       "to_bytes"};
 inline constexpr std::string_view refused_of_others[] = {
-    "fromkeys", "start", "stop", "step", "isdisjoint", "mapping", "gi_code", "gi_frame", "gi_running", "gi_yieldfrom",
-    "close", "send", "throw"};
+    "fromkeys", "start",      "stop",         "step",  "isdisjoint", "mapping", "gi_code",
+    "gi_frame", "gi_running", "gi_yieldfrom", "close", "send",       "throw"};
 inline constexpr std::string_view unsafe_of_dicts[] = {"clear", "pop", "popitem", "setdefault", "update"};
-inline constexpr std::string_view unsafe_of_lists[] = {"append", "clear", "extend", "insert", "pop", "remove",
-                                                       "reverse", "sort"};
+inline constexpr std::string_view unsafe_of_lists[] = {"append", "clear",  "extend",  "insert",
+                                                       "pop",    "remove", "reverse", "sort"};
 
 template <std::size_t N>
 constexpr bool lists(const std::string_view (&names)[N], std::string_view name) noexcept {
@@ -98,10 +156,12 @@ constexpr Attribute attribute_of(Kind kind, std::string_view name) noexcept {
     case Kind::list:
       found = detail::look_up(detail::list_methods, name);
       return otherwise(detail::lists(detail::unsafe_of_lists, name), Support::unsafe);
-    case Kind::tuple: return detail::look_up(detail::tuple_methods, name);
+    case Kind::tuple:
+      return detail::look_up(detail::tuple_methods, name);
     case Kind::boolean:
     case Kind::integer:
-    case Kind::real: return otherwise(detail::lists(detail::refused_of_numbers, name), Support::refused);
+    case Kind::real:
+      return otherwise(detail::lists(detail::refused_of_numbers, name), Support::refused);
     case Kind::range:
     case Kind::keys_view:
     case Kind::values_view:
@@ -112,8 +172,10 @@ constexpr Attribute attribute_of(Kind kind, std::string_view name) noexcept {
     case Kind::loop:  // the evaluator knows their attributes; filters that read attributes do not
     case Kind::macro:
     case Kind::function:
-    case Kind::method: return {Support::refused, {}};
-    default: return {};
+    case Kind::method:
+      return {Support::refused, {}};
+    default:
+      return {};
   }
 }
 
@@ -122,8 +184,8 @@ constexpr bool is_refused_method(std::string_view name) noexcept {
   const bool known = detail::look_up(detail::string_methods, name).support == Support::implemented ||
                      detail::look_up(detail::dict_methods, name).support == Support::implemented ||
                      detail::look_up(detail::list_methods, name).support == Support::implemented;
-  return !known && (detail::lists(detail::refused_of_strings, name) || detail::lists(detail::refused_of_numbers, name) ||
-                    name == "fromkeys" || name == "isdisjoint");
+  return !known && (detail::lists(detail::refused_of_strings, name) ||
+                    detail::lists(detail::refused_of_numbers, name) || name == "fromkeys" || name == "isdisjoint");
 }
 
 /// value.name for everything but loops: methods first, then items; undefined if there is neither.
@@ -135,13 +197,15 @@ inline Outcome<Value> get_attribute(Heap& heap, const Value& value, const Value&
   }
   const Attribute attribute = attribute_of(value.kind(), name.text());
   switch (attribute.support) {
-    case Support::implemented: return heap.method(value, static_cast<int>(attribute.method));
-    case Support::unsafe: return Value::undefined(name, true);
+    case Support::implemented:
+      return heap.method(value, static_cast<int>(attribute.method));
+    case Support::unsafe:
+      return Value::undefined(name, true);
     case Support::refused:
-      return raise("attribute '" + std::string(name.text()) + "' of a " + std::string(name_of(value.kind())) +
-                       " is not supported",
+      return raise({"attribute '", name.text(), "' of a ", name_of(value.kind()), " is not supported"},
                    Errc::unsupported);
-    case Support::none: break;
+    case Support::none:
+      break;
   }
   if (value.is(Kind::dict)) {
     TMODEL_JINJA_TRY(const Value* entry, find_entry(heap, value.as_dict(), name));
@@ -176,7 +240,8 @@ namespace detail {
 
 /// Byte range of s between the optional code point bounds start and end of find, count, startswith and endswith.
 /// nullopt: start lies beyond the end of s, where not even the empty string is found.
-inline Outcome<std::optional<Range>> bounds_of(Heap& heap, const StringObject& s, const Value* start, const Value* end) {
+inline Outcome<std::optional<Range>> bounds_of(Heap& heap, const StringObject& s, const Value* start,
+                                               const Value* end) {
   const auto bound = [&](const Value* v, std::int64_t otherwise) -> Outcome<std::int64_t> {
     if (v == nullptr || v->is(Kind::none)) return otherwise;
     return integer_argument(v, 0, "find");
@@ -235,8 +300,7 @@ inline Outcome<Value> search(Heap& heap, const StringObject& s, const Arguments&
     } else {
       found = find_bytes(part, needle);
     }
-    if (found != part.npos)
-      found = count_code_points(std::string_view(s.text.bytes).substr(0, range->begin + found));
+    if (found != part.npos) found = count_code_points(std::string_view(s.text.bytes).substr(0, range->begin + found));
   }
   if (method == Method::str_count) return Value::integer(static_cast<std::int64_t>(count));
   if (found != std::string_view::npos) return Value::integer(static_cast<std::int64_t>(found));
@@ -260,11 +324,21 @@ inline Outcome<Value> classify(const StringObject& s, Method method) {
     const bool digit = c.value >= U'0' && c.value <= U'9';
     cased = cased || lower || upper;
     switch (method) {
-      case Method::str_isalnum: all = all && (lower || upper || digit); break;
-      case Method::str_isalpha: all = all && (lower || upper); break;
-      case Method::str_isdigit: all = all && digit; break;
-      case Method::str_islower: all = all && !upper; break;
-      default: all = all && !lower; break;
+      case Method::str_isalnum:
+        all = all && (lower || upper || digit);
+        break;
+      case Method::str_isalpha:
+        all = all && (lower || upper);
+        break;
+      case Method::str_isdigit:
+        all = all && digit;
+        break;
+      case Method::str_islower:
+        all = all && !upper;
+        break;
+      default:
+        all = all && !lower;
+        break;
     }
   }
   if (method == Method::str_islower || method == Method::str_isupper) all = all && cased;
@@ -287,13 +361,18 @@ inline Outcome<Value> justify(Heap& heap, const StringObject& s, const Arguments
   std::uint64_t left = 0;
   std::size_t sign = 0;
   switch (method) {
-    case Method::str_center: left = padding / 2 + (padding & static_cast<std::uint64_t>(width) & 1); break;
-    case Method::str_rjust: left = padding; break;
+    case Method::str_center:
+      left = padding / 2 + (padding & static_cast<std::uint64_t>(width) & 1);
+      break;
+    case Method::str_rjust:
+      left = padding;
+      break;
     case Method::str_zfill:
       left = padding;
       sign = s.text.bytes.starts_with('-') || s.text.bytes.starts_with('+') ? 1 : 0;
       break;
-    default: break;
+    default:
+      break;
   }
   TextBuilder out(heap);
   out.append(s.text, {0, sign});
@@ -326,8 +405,8 @@ inline Outcome<Value> join_method(Heap& heap, const StringObject& s, const Argum
   TextBuilder out(heap);
   for (std::size_t i = 0; i < items.size(); ++i) {
     if (!items[i].is_string())
-      return raise("join(): sequence item " + std::to_string(i) + ": expected str instance, " +
-                   std::string(name_of(items[i].kind())) + " found");
+      return raise({"join(): sequence item ", std::to_string(i), ": expected str instance, ", name_of(items[i].kind()),
+                    " found"});
     if (i != 0) out.append(s.text);
     out.append(items[i].as_string().text);
   }
@@ -339,28 +418,43 @@ inline Outcome<Value> call_string_method(Heap& heap, const StringObject& s, Meth
   TMODEL_JINJA_CHECK(heap.step_over_bytes(s.text.bytes.size()));
   const auto none = [&]() { return bind_none(arguments, "this string method"); };
   switch (method) {
-    case Method::str_capitalize: TMODEL_JINJA_CHECK(none()); return change_case(heap, s, Case::capitalize);
-    case Method::str_lower: TMODEL_JINJA_CHECK(none()); return change_case(heap, s, Case::lower);
-    case Method::str_upper: TMODEL_JINJA_CHECK(none()); return change_case(heap, s, Case::upper);
+    case Method::str_capitalize:
+      TMODEL_JINJA_CHECK(none());
+      return change_case(heap, s, Case::capitalize);
+    case Method::str_lower:
+      TMODEL_JINJA_CHECK(none());
+      return change_case(heap, s, Case::lower);
+    case Method::str_upper:
+      TMODEL_JINJA_CHECK(none());
+      return change_case(heap, s, Case::upper);
     case Method::str_isalnum:
     case Method::str_isalpha:
     case Method::str_isdigit:
     case Method::str_islower:
     case Method::str_isspace:
-    case Method::str_isupper: TMODEL_JINJA_CHECK(none()); return classify(s, method);
-    case Method::str_endswith: return begins_or_ends(heap, s, arguments, true);
-    case Method::str_startswith: return begins_or_ends(heap, s, arguments, false);
+    case Method::str_isupper:
+      TMODEL_JINJA_CHECK(none());
+      return classify(s, method);
+    case Method::str_endswith:
+      return begins_or_ends(heap, s, arguments, true);
+    case Method::str_startswith:
+      return begins_or_ends(heap, s, arguments, false);
     case Method::str_count:
     case Method::str_find:
     case Method::str_index:
-    case Method::str_rfind: return search(heap, s, arguments, method);
+    case Method::str_rfind:
+      return search(heap, s, arguments, method);
     case Method::str_center:
     case Method::str_ljust:
     case Method::str_rjust:
-    case Method::str_zfill: return justify(heap, s, arguments, method);
-    case Method::str_partition: return partition(heap, s, arguments, false);
-    case Method::str_rpartition: return partition(heap, s, arguments, true);
-    case Method::str_join: return join_method(heap, s, arguments);
+    case Method::str_zfill:
+      return justify(heap, s, arguments, method);
+    case Method::str_partition:
+      return partition(heap, s, arguments, false);
+    case Method::str_rpartition:
+      return partition(heap, s, arguments, true);
+    case Method::str_join:
+      return join_method(heap, s, arguments);
     case Method::str_strip:
     case Method::str_lstrip:
     case Method::str_rstrip: {
@@ -369,8 +463,8 @@ inline Outcome<Value> call_string_method(Heap& heap, const StringObject& s, Meth
       if (bound[0] && !bound[0]->is(Kind::none)) {
         TMODEL_JINJA_TRY(characters, string_argument(*bound[0], "strip"));
       }
-      TMODEL_JINJA_TRY(const Range kept, strip_range(heap, s, characters, method != Method::str_rstrip,
-                                                     method != Method::str_lstrip));
+      TMODEL_JINJA_TRY(const Range kept,
+                       strip_range(heap, s, characters, method != Method::str_rstrip, method != Method::str_lstrip));
       return heap.string(s.text.slice(kept));
     }
     case Method::str_removeprefix:
@@ -407,7 +501,8 @@ inline Outcome<Value> call_string_method(Heap& heap, const StringObject& s, Meth
       TMODEL_JINJA_TRY(const auto lines, line_ranges(heap, s.text.bytes, truth_argument(bound[0], false)));
       return pieces_of(heap, s, lines);
     }
-    default: return raise("this method is not supported", Errc::unsupported);
+    default:
+      return raise("this method is not supported", Errc::unsupported);
   }
 }
 
@@ -463,8 +558,11 @@ inline Outcome<Value> call_method(Heap& heap, const Value& self, Method method, 
                            std::move(items));
     }
     case Method::dict_copy:
-    case Method::list_copy: TMODEL_JINJA_CHECK(bind_none(arguments, "copy")); return self;
-    default: return detail::search_items(heap, self, method, arguments);
+    case Method::list_copy:
+      TMODEL_JINJA_CHECK(bind_none(arguments, "copy"));
+      return self;
+    default:
+      return detail::search_items(heap, self, method, arguments);
   }
 }
 

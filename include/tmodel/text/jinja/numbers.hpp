@@ -87,7 +87,8 @@ inline Outcome<Value> round_real(f64 x, std::int64_t digits) {
   if (digits < 0 || digits > 300) return raise("round(): this precision is not supported", Errc::unsupported);
   if (!std::isfinite(x)) return Value::real(x);
   char buffer[700];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, x, std::chars_format::fixed, static_cast<int>(digits)).ptr;
+  const auto end =
+      std::to_chars(buffer, buffer + sizeof buffer, x, std::chars_format::fixed, static_cast<int>(digits)).ptr;
   f64 rounded = 0;
   std::from_chars(buffer, end, rounded);
   return Value::real(rounded);

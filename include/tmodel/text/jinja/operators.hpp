@@ -7,32 +7,52 @@
 namespace tmodel::inline v0::jinja {
 
 enum class Operator : std::uint8_t {
-  add, subtract, multiply, divide, floor_divide, modulo, power,
-  equal, not_equal, less, less_equal, greater, greater_equal, in, not_in,
+  add,
+  subtract,
+  multiply,
+  divide,
+  floor_divide,
+  modulo,
+  power,
+  equal,
+  not_equal,
+  less,
+  less_equal,
+  greater,
+  greater_equal,
+  in,
+  not_in,
 };
 
 constexpr std::string_view name_of(Operator op) noexcept {
-  constexpr std::string_view names[] = {"+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", "<=", ">", ">=", "in", "not in"};
+  constexpr std::string_view names[] = {
+      "+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", "<=", ">", ">=", "in", "not in"};
   return names[static_cast<std::size_t>(op)];
 }
 
 /// What to say of an undefined value that was used.
 inline tl::unexpected<Raised> raise_undefined(const Value& value) {
   if (value.identity() == nullptr) return raise("an undefined value was used");
-  const std::string name = "'" + std::string(value.text()) + "'";
-  return raise(value.as_integer() ? "there is no attribute or item " + name : name + " is undefined");
+  if (value.as_integer()) return raise({"there is no attribute or item '", value.text(), "'"});
+  return raise({"'", value.text(), "' is undefined"});
 }
 
 inline bool truth(const Value& v) noexcept {
   switch (v.kind()) {
     case Kind::undefined:
-    case Kind::none: return false;
+    case Kind::none:
+      return false;
     case Kind::boolean:
-    case Kind::integer: return v.as_integer() != 0;
-    case Kind::real: return v.as_real() != 0;
-    case Kind::string: return !v.text().empty();
-    case Kind::dict: return !v.as_dict().entries.empty();
-    default: return !v.is_sequence() || !v.as_sequence().items.empty();
+    case Kind::integer:
+      return v.as_integer() != 0;
+    case Kind::real:
+      return v.as_real() != 0;
+    case Kind::string:
+      return !v.text().empty();
+    case Kind::dict:
+      return !v.as_dict().entries.empty();
+    default:
+      return !v.is_sequence() || !v.as_sequence().items.empty();
   }
 }
 
@@ -71,7 +91,8 @@ inline Outcome<bool> equal(Heap& heap, const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
     case Kind::undefined:
-    case Kind::none: return true;
+    case Kind::none:
+      return true;
     case Kind::string:
       TMODEL_JINJA_CHECK(heap.step_over_bytes(a.text().size()));
       return a.text() == b.text();
@@ -102,8 +123,10 @@ inline Outcome<bool> equal(Heap& heap, const Value& a, const Value& b) {
       return true;
     }
     case Kind::keys_view:
-    case Kind::items_view: return raise("comparing views of dicts is not supported", Errc::unsupported);
-    default: return a.identity() == b.identity() && a.as_integer() == b.as_integer();
+    case Kind::items_view:
+      return raise("comparing views of dicts is not supported", Errc::unsupported);
+    default:
+      return a.identity() == b.identity() && a.as_integer() == b.as_integer();
   }
 }
 
@@ -126,20 +149,16 @@ inline Outcome<Order> order(Heap& heap, const Value& a, const Value& b, Operator
   }
   if (a.is_undefined()) return raise_undefined(a);
   if (b.is_undefined()) return raise_undefined(b);
-  return raise("'" + std::string(name_of(op)) + "' not supported between '" + std::string(name_of(a.kind())) +
-               "' and '" + std::string(name_of(b.kind())) + "'");
+  return raise({"'", name_of(op), "' not supported between '", name_of(a.kind()), "' and '", name_of(b.kind()), "'"});
 }
 
 /// Whether v may be a key of a dict here. Tuples may in Python; they are refused by the callers.
-inline bool is_key(const Value& v) noexcept {
-  return v.is_number() || v.is_string() || v.is(Kind::none);
-}
+inline bool is_key(const Value& v) noexcept { return v.is_number() || v.is_string() || v.is(Kind::none); }
 
 inline Outcome<void> check_key(const Value& key) {
   if (is_key(key)) return {};
-  if (key.is(Kind::list) || key.is(Kind::dict))
-    return raise("unhashable type: '" + std::string(name_of(key.kind())) + "'");
-  return raise("a " + std::string(name_of(key.kind())) + " as key of a dict is not supported", Errc::unsupported);
+  if (key.is(Kind::list) || key.is(Kind::dict)) return raise({"unhashable type: '", name_of(key.kind()), "'"});
+  return raise({"a ", name_of(key.kind()), " as key of a dict is not supported"}, Errc::unsupported);
 }
 
 /// Entry of a dict, nullptr if there is none.
@@ -173,8 +192,7 @@ inline Outcome<void> put_entry(Heap& heap, std::vector<std::pair<Value, Value>>&
 inline Outcome<bool> contains(Heap& heap, const Value& container, const Value& item) {
   if (container.is_string()) {
     if (item.is_undefined()) return raise_undefined(item);
-    if (!item.is_string())
-      return raise("'in <string>' requires string as left operand, not " + std::string(name_of(item.kind())));
+    if (!item.is_string()) return raise({"'in <string>' requires string as left operand, not ", name_of(item.kind())});
     TMODEL_JINJA_CHECK(heap.step_over_bytes(container.text().size()));
     return find_bytes(container.text(), item.text()) != std::string_view::npos;
   }
@@ -241,9 +259,15 @@ inline Outcome<Value> integer_power(std::int64_t base, std::int64_t exponent) {
 inline Outcome<Value> integer_arithmetic(Operator op, std::int64_t a, std::int64_t b) {
   std::int64_t result = 0;
   switch (op) {
-    case Operator::add: if (__builtin_add_overflow(a, b, &result)) return integer_overflow(); break;
-    case Operator::subtract: if (__builtin_sub_overflow(a, b, &result)) return integer_overflow(); break;
-    case Operator::multiply: if (__builtin_mul_overflow(a, b, &result)) return integer_overflow(); break;
+    case Operator::add:
+      if (__builtin_add_overflow(a, b, &result)) return integer_overflow();
+      break;
+    case Operator::subtract:
+      if (__builtin_sub_overflow(a, b, &result)) return integer_overflow();
+      break;
+    case Operator::multiply:
+      if (__builtin_mul_overflow(a, b, &result)) return integer_overflow();
+      break;
     case Operator::divide: {
       if (b == 0) return raise("division by zero");
       // Both are exact as f64 up to here, so the one rounding is Python's.
@@ -298,15 +322,20 @@ inline Outcome<Value> float_division(Operator op, f64 a, f64 b) {
 
 inline Outcome<Value> float_arithmetic(Operator op, f64 a, f64 b) {
   switch (op) {
-    case Operator::add: return Value::real(a + b);
-    case Operator::subtract: return Value::real(a - b);
-    case Operator::multiply: return Value::real(a * b);
+    case Operator::add:
+      return Value::real(a + b);
+    case Operator::subtract:
+      return Value::real(a - b);
+    case Operator::multiply:
+      return Value::real(a * b);
     case Operator::divide:
       if (b == 0) return raise("float division by zero");
       return Value::real(a / b);
     case Operator::floor_divide:
-    case Operator::modulo: return float_division(op, a, b);
-    default: break;
+    case Operator::modulo:
+      return float_division(op, a, b);
+    default:
+      break;
   }
   if (a == 0 && b < 0) return raise("0.0 cannot be raised to a negative power");
   if (a < 0 && std::isfinite(a) && std::isfinite(b) && std::floor(b) != b)
@@ -342,37 +371,44 @@ inline Outcome<Value> arithmetic(Heap& heap, Operator op, const Value& a, const 
   }
   if (op == Operator::multiply && repeatable(a) && b.is_integral()) return repeat(heap, a, b.as_integer());
   if (op == Operator::multiply && repeatable(b) && a.is_integral()) return repeat(heap, b, a.as_integer());
-  return raise("unsupported operand types for " + std::string(name_of(op)) + ": '" + std::string(name_of(a.kind())) +
-               "' and '" + std::string(name_of(b.kind())) + "'");
+  return raise(
+      {"unsupported operand types for ", name_of(op), ": '", name_of(a.kind()), "' and '", name_of(b.kind()), "'"});
 }
 
 /// == != < <= > >= in, not in.
 inline Outcome<bool> compare(Heap& heap, Operator op, const Value& a, const Value& b) {
   switch (op) {
-    case Operator::equal: return equal(heap, a, b);
+    case Operator::equal:
+      return equal(heap, a, b);
     case Operator::not_equal: {
       TMODEL_JINJA_TRY(const bool same, equal(heap, a, b));
       return !same;
     }
-    case Operator::in: return contains(heap, b, a);
+    case Operator::in:
+      return contains(heap, b, a);
     case Operator::not_in: {
       TMODEL_JINJA_TRY(const bool found, contains(heap, b, a));
       return !found;
     }
-    default: break;
+    default:
+      break;
   }
   TMODEL_JINJA_TRY(const Order o, order(heap, a, b, op));
   switch (op) {
-    case Operator::less: return o == Order::less;
-    case Operator::less_equal: return o == Order::less || o == Order::equal;
-    case Operator::greater: return o == Order::greater;
-    default: return o == Order::greater || o == Order::equal;
+    case Operator::less:
+      return o == Order::less;
+    case Operator::less_equal:
+      return o == Order::less || o == Order::equal;
+    case Operator::greater:
+      return o == Order::greater;
+    default:
+      return o == Order::greater || o == Order::equal;
   }
 }
 
 inline Outcome<Value> negate(Heap& heap, const Value& v, bool minus) {
   if (v.is_undefined()) return raise_undefined(v);
-  if (!v.is_number()) return raise("bad operand type for unary operator: '" + std::string(name_of(v.kind())) + "'");
+  if (!v.is_number()) return raise({"bad operand type for unary operator: '", name_of(v.kind()), "'"});
   if (!minus) return v.is(Kind::real) ? v : Value::integer(v.as_integer());
   if (v.is(Kind::real)) return Value::real(-v.as_real());
   return arithmetic(heap, Operator::subtract, Value::integer(0), v);
@@ -391,10 +427,10 @@ inline std::optional<std::size_t> element_index(std::int64_t index, std::size_t 
 inline Outcome<Value> slice(Heap& heap, const Value& value, const Value& start, const Value& stop, const Value& step) {
   if (value.is_undefined()) return raise_undefined(value);
   if (!value.is_string() && !value.is(Kind::list) && !value.is(Kind::tuple) && !value.is(Kind::range))
-    return raise("'" + std::string(name_of(value.kind())) + "' object cannot be sliced");
+    return raise({"'", name_of(value.kind()), "' object cannot be sliced"});
   for (const Value* bound : {&start, &stop, &step})
     if (!bound->is(Kind::none) && !bound->is_integral())
-      return raise("slice indices must be integers or None, not " + std::string(name_of(bound->kind())));
+      return raise({"slice indices must be integers or None, not ", name_of(bound->kind())});
   const std::int64_t by = step.is(Kind::none) ? 1 : step.as_integer();
   if (by == 0) return raise("slice step cannot be zero");
   const auto n =
@@ -406,7 +442,8 @@ inline Outcome<Value> slice(Heap& heap, const Value& value, const Value& start, 
     return by > 0 ? std::clamp<std::int64_t>(at, 0, n) : std::clamp<std::int64_t>(at, -1, n - 1);
   };
   const std::int64_t from = clamp(start, by > 0 ? 0 : n - 1), to = clamp(stop, by > 0 ? n : -1);
-  const std::uint64_t stride = by > 0 ? static_cast<std::uint64_t>(by) : std::uint64_t{0} - static_cast<std::uint64_t>(by);
+  const std::uint64_t stride =
+      by > 0 ? static_cast<std::uint64_t>(by) : std::uint64_t{0} - static_cast<std::uint64_t>(by);
   const std::int64_t span = by > 0 ? to - from : from - to;
   const std::uint64_t count = span <= 0 ? 0 : (static_cast<std::uint64_t>(span) - 1) / stride + 1;
   const auto place = [&](std::uint64_t i) {  // of the i-th chosen element; within [0, n) for i < count

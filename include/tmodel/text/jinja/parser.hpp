@@ -12,7 +12,7 @@ class Parser : private ExpressionParser {
   /// Errors: bad_template (syntax), unsupported (a construct of Jinja2 that is not here); where: "line:column".
   static Outcome<Template> parse(std::string_view source) {
     if (source.size() > max_template_bytes)
-      return raise("the template is larger than " + std::to_string(max_template_bytes) + " bytes", Errc::unsupported);
+      return raise({"the template is larger than ", std::to_string(max_template_bytes), " bytes"}, Errc::unsupported);
     Parser parser;
     parser.result_.source = normalise_source(source);
     parser.result_.loop_name = parser.name_id("loop");
@@ -41,7 +41,7 @@ class Parser : private ExpressionParser {
       switch (token.kind) {
         case TokenKind::end:
           if (ends.size() == 0) return body;
-          return error(token, "the template ends where '" + std::string(*(ends.end() - 1)) + "' is expected");
+          return error(token, {"the template ends where '", *(ends.end() - 1), "' is expected"});
         case TokenKind::data:
           next();
           stmt.text = {token.begin, token.end};
@@ -51,7 +51,8 @@ class Parser : private ExpressionParser {
           next();
           stmt.kind = StmtKind::print;
           TMODEL_JINJA_TRY(stmt.expr, parse_tuple(true));
-          if (next().kind != TokenKind::variable_end) return error(previous(), "expected '}}'");
+          if (peek().kind != TokenKind::variable_end) return error(peek(), "expected '}}'");
+          next();
           body.push_back(std::move(stmt));
           break;
         }
@@ -126,13 +127,13 @@ class Parser : private ExpressionParser {
       }
       if (stmt.kind != StmtKind::print) return {};
     } else if (name == "break" || name == "continue") {
-      if (loop_depth_ == 0) return error(token, "'" + std::string(name) + "' outside of a loop");
+      if (loop_depth_ == 0) return error(token, {"'", name, "' outside of a loop"});
       stmt.kind = name == "break" ? StmtKind::break_loop : StmtKind::continue_loop;
     } else {
-      constexpr std::string_view refused[] = {"autoescape", "block", "debug", "do",     "extends",
+      constexpr std::string_view refused[] = {"autoescape", "block",  "debug",   "do",   "extends",
                                               "from",       "import", "include", "trans"};
       const bool known = std::find(std::begin(refused), std::end(refused), name) != std::end(refused);
-      return error(token, "tag '" + std::string(name) + (known ? "' is not supported" : "' is unknown here"),
+      return error(token, {"tag '", name, known ? "' is not supported" : "' is unknown here"},
                    known ? Errc::unsupported : Errc::bad_template);
     }
     body.push_back(std::move(stmt));
@@ -183,7 +184,7 @@ class Parser : private ExpressionParser {
   Outcome<void> check_loop_target(ExprId target) {
     const Expr& expr = result_.expressions[target];
     if (expr.kind == ExprKind::name && name_text(expr.index) == "loop")
-      return error_at(expr.at, "can't assign to the special variable 'loop'");
+      return error_at(expr.at, {"can't assign to the special variable 'loop'"});
     for (const ExprId item : expr.items) TMODEL_JINJA_CHECK(check_loop_target(item));
     return {};
   }
@@ -229,6 +230,8 @@ class Parser : private ExpressionParser {
       const NameId parameter = name_id(text(token));
       if (std::find(info.parameters.begin(), info.parameters.end(), parameter) != info.parameters.end())
         return error(token, "this parameter stands twice");
+      if (info.parameters.size() == max_template_parameters)
+        return error(token, "too many parameters", Errc::unsupported);
       stored_names_.insert(parameter);
       info.parameters.push_back(parameter);
       info.declares_caller = info.declares_caller || text(token) == "caller";
@@ -250,7 +253,8 @@ class Parser : private ExpressionParser {
     const SpecialNames outer = std::exchange(special_names_, {});
     TMODEL_JINJA_TRY(stmt.body, parse_closed_block(end));
     const auto declares = [&](std::string_view name) {
-      return std::any_of(info.parameters.begin(), info.parameters.end(), [&](NameId id) { return name_text(id) == name; });
+      return std::any_of(info.parameters.begin(), info.parameters.end(),
+                         [&](NameId id) { return name_text(id) == name; });
     };
     info.reads_caller = special_names_.caller;
     info.reads_varargs = special_names_.varargs && !declares("varargs");
@@ -297,7 +301,7 @@ class Parser : private ExpressionParser {
       constexpr std::string_view refused[] = {"self", "lipsum", "cycler", "joiner"};
       if (stored_names_.count(name) != 0) continue;
       if (std::find(std::begin(refused), std::end(refused), name_text(name)) != std::end(refused))
-        return error_at(at, "'" + std::string(name_text(name)) + "' is not supported", Errc::unsupported);
+        return error_at(at, {"'", name_text(name), "' is not supported"}, Errc::unsupported);
     }
     return {};
   }

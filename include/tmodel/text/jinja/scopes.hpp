@@ -57,7 +57,8 @@ class ScopeAnalysis {
     load(call.star, scope);
     load(call.double_star, scope);
   }
-  /// An assignment target: names are stored, or declared as parameters of the scope; the object of an attribute is read.
+  /// An assignment target: names are stored, or declared as parameters of the scope; the object of an attribute is
+  /// read.
   void assign(ExprId id, Scope& scope, bool declares, bool in_branch) const {
     const Expr& e = template_.expressions[id];
     if (e.kind == ExprKind::attribute) return load(e.a, scope);
@@ -79,11 +80,15 @@ class ScopeAnalysis {
           assign(stmt.target, scope, false, in_branch);
           break;
         case StmtKind::set_block:
-        case StmtKind::macro: assign(stmt.target, scope, false, in_branch); break;
+        case StmtKind::macro:
+          assign(stmt.target, scope, false, in_branch);
+          break;
         case StmtKind::with:
           for (const auto& binding : stmt.bindings) load(binding.second, scope);
           break;
-        default: load(stmt.expr, scope); break;  // print, loop, call_block, filter_block
+        default:
+          load(stmt.expr, scope);
+          break;  // print, loop, call_block, filter_block
       }
     }
   }

@@ -137,7 +137,8 @@ inline Outcome<Value> filter_map(Heap& heap, const Value& v, const Arguments& ar
 
 inline Outcome<Value> filter_unique(Heap& heap, const Value& v, const Arguments& arguments) {
   TMODEL_JINJA_TRY(const auto bound, bind(arguments, "unique", 0, {"case_sensitive", "attribute"}));
-  TMODEL_JINJA_TRY(const AttributeReader reader, AttributeReader::create(heap, bound[1], !truth_argument(bound[0], false)));
+  TMODEL_JINJA_TRY(const AttributeReader reader,
+                   AttributeReader::create(heap, bound[1], !truth_argument(bound[0], false)));
   std::vector<Value> seen;
   return generate(heap, v, [&](const Value& item) -> Outcome<std::optional<Value>> {
     TMODEL_JINJA_TRY(Value key, reader.read(heap, item));
@@ -156,7 +157,8 @@ inline Outcome<Value> filter_items(Heap& heap, const Value& v, const Arguments& 
   if (v.is_undefined()) return heap.generator({});
   if (!v.is(Kind::dict)) return failing_generator(heap, raise("Can only get item pairs from a mapping."));
   TMODEL_JINJA_TRY(const Value view, call_method(heap, v, Method::dict_items, arguments));
-  return generate(heap, view, [](const Value& item) -> Outcome<std::optional<Value>> { return std::optional<Value>(item); });
+  return generate(heap, view,
+                  [](const Value& item) -> Outcome<std::optional<Value>> { return std::optional<Value>(item); });
 }
 
 /// batch: lists of n items each, the last filled up if a filler is given.
@@ -169,7 +171,8 @@ inline Outcome<Value> filter_batch(Heap& heap, const Value& v, const Arguments& 
   std::vector<Value> batches;
   for (std::size_t at = 0; at < items.size();) {
     const std::size_t n = std::min(items.size() - at, static_cast<std::size_t>(size));
-    std::vector<Value> batch(items.begin() + static_cast<std::ptrdiff_t>(at), items.begin() + static_cast<std::ptrdiff_t>(at + n));
+    std::vector<Value> batch(items.begin() + static_cast<std::ptrdiff_t>(at),
+                             items.begin() + static_cast<std::ptrdiff_t>(at + n));
     TMODEL_JINJA_CHECK(heap.step(n));
     if (fills && n < static_cast<std::size_t>(size)) {
       if (size > max_range) return Heap::too_large();
@@ -192,7 +195,8 @@ inline Outcome<Value> filter_slice(Heap& heap, const Value& v, const Arguments& 
   std::vector<Value> parts;
   for (std::size_t i = 0, at = 0; i < n; ++i) {
     const std::size_t size = items.size() / n + (i < items.size() % n ? 1 : 0);
-    std::vector<Value> part(items.begin() + static_cast<std::ptrdiff_t>(at), items.begin() + static_cast<std::ptrdiff_t>(at + size));
+    std::vector<Value> part(items.begin() + static_cast<std::ptrdiff_t>(at),
+                            items.begin() + static_cast<std::ptrdiff_t>(at + size));
     if (bound[1] && !bound[1]->is(Kind::none) && i >= items.size() % n) part.push_back(*bound[1]);
     TMODEL_JINJA_TRY(Value list, heap.list(std::move(part)));
     parts.push_back(std::move(list));
@@ -204,10 +208,14 @@ inline Outcome<Value> filter_slice(Heap& heap, const Value& v, const Arguments& 
 inline Outcome<Value> filter_length(Heap&, const Value& v, const Arguments& arguments) {
   TMODEL_JINJA_CHECK(bind_none(arguments, "length"));
   std::size_t n = 0;
-  if (v.is_string()) n = v.as_string().length;
-  else if (v.is_sequence()) n = v.as_sequence().items.size();
-  else if (v.is(Kind::dict)) n = v.as_dict().entries.size();
-  else if (!v.is_undefined()) return raise("object of type '" + std::string(name_of(v.kind())) + "' has no length");
+  if (v.is_string())
+    n = v.as_string().length;
+  else if (v.is_sequence())
+    n = v.as_sequence().items.size();
+  else if (v.is(Kind::dict))
+    n = v.as_dict().entries.size();
+  else if (!v.is_undefined())
+    return raise({"object of type '", name_of(v.kind()), "' has no length"});
   return Value::integer(static_cast<std::int64_t>(n));
 }
 
@@ -276,7 +284,8 @@ inline Outcome<Value> filter_sum(Heap& heap, const Value& v, const Arguments& ar
 template <bool largest>
 Outcome<Value> filter_extreme(Heap& heap, const Value& v, const Arguments& arguments) {
   TMODEL_JINJA_TRY(const auto bound, bind(arguments, "max", 0, {"case_sensitive", "attribute"}));
-  TMODEL_JINJA_TRY(const AttributeReader reader, AttributeReader::create(heap, bound[1], !truth_argument(bound[0], false)));
+  TMODEL_JINJA_TRY(const AttributeReader reader,
+                   AttributeReader::create(heap, bound[1], !truth_argument(bound[0], false)));
   TMODEL_JINJA_TRY(Iterator it, Iterator::over(v));
   Value best, best_key;
   bool any = false;

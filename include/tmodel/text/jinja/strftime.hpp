@@ -62,6 +62,16 @@ constexpr IsoWeek iso_week(const LocalTime& t) noexcept {
   return {t.year, week};
 }
 
+/// Appends value in this width; the flags '-', '_' and '0' overrule the padding.
+TMODEL_NOINLINE inline void pad_number(std::string& out, char flag, int value, int width, char pad) {
+  const std::string digits = std::to_string(value);
+  if (flag == '_') pad = ' ';
+  if (flag == '0') pad = '0';
+  if (flag != '-' && digits.size() < static_cast<std::size_t>(width))
+    out.append(static_cast<std::size_t>(width) - digits.size(), pad);
+  out += digits;
+}
+
 }  // namespace detail
 
 /// Errors: bad_argument if t is not a date; unsupported names a conversion that is not here (%s, %E, %O, %+).
@@ -87,62 +97,129 @@ inline expected<std::string> format_time(std::string_view format, const LocalTim
     if (flag != 0 && !(flag == '^' ? text : numeric))
       return fail(Errc::unsupported, std::string("strftime: %") + flag + format[i] + " is not supported");
     const std::size_t begin = out.size();
-    const auto number = [&](int value, int width, char pad = '0') {
-      const std::string digits = std::to_string(value);
-      if (flag == '_') pad = ' ';
-      if (flag == '0') pad = '0';
-      if (flag != '-' && digits.size() < static_cast<std::size_t>(width))
-        out.append(static_cast<std::size_t>(width) - digits.size(), pad);
-      out += digits;
-    };
+    const auto number = [&](int value, int width, char pad = '0') { detail::pad_number(out, flag, value, width, pad); };
     const auto nested = [&](std::string_view inner) -> expected<void> {
       TMODEL_TRY(const std::string part, format_time(inner, t));
       out += part;
       return {};
     };
     switch (format[i]) {
-      case 'a': out += day.substr(0, 3); break;
-      case 'A': out += day; break;
+      case 'a':
+        out += day.substr(0, 3);
+        break;
+      case 'A':
+        out += day;
+        break;
       case 'b':
-      case 'h': out += month.substr(0, 3); break;
-      case 'B': out += month; break;
-      case 'w': number(t.weekday(), 1); break;
-      case 'u': number((t.weekday() + 6) % 7 + 1, 1); break;
-      case 'd': number(t.day, 2); break;
-      case 'e': number(t.day, 2, ' '); break;
-      case 'm': number(t.month, 2); break;
-      case 'y': number(t.year % 100, 2); break;
-      case 'Y': number(t.year, 1); break;  // not padded, as glibc has it
-      case 'C': number(t.year / 100, 2); break;
-      case 'G': number(iso.year, 1); break;
-      case 'g': number(iso.year % 100, 2); break;
-      case 'V': number(iso.week, 2); break;
-      case 'U': number((t.day_of_year() + 7 - t.weekday()) / 7, 2); break;
-      case 'W': number((t.day_of_year() + 7 - (t.weekday() + 6) % 7) / 7, 2); break;
-      case 'j': number(t.day_of_year() + 1, 3); break;
-      case 'H': number(t.hour, 2); break;
-      case 'k': number(t.hour, 2, ' '); break;
-      case 'I': number(hour12, 2); break;
-      case 'l': number(hour12, 2, ' '); break;
-      case 'M': number(t.minute, 2); break;
-      case 'S': number(t.second, 2); break;
-      case 'f': number(t.microsecond, 6); break;
-      case 'p': out += t.hour < 12 ? "AM" : "PM"; break;
-      case 'P': out += t.hour < 12 ? "am" : "pm"; break;
+      case 'h':
+        out += month.substr(0, 3);
+        break;
+      case 'B':
+        out += month;
+        break;
+      case 'w':
+        number(t.weekday(), 1);
+        break;
+      case 'u':
+        number((t.weekday() + 6) % 7 + 1, 1);
+        break;
+      case 'd':
+        number(t.day, 2);
+        break;
+      case 'e':
+        number(t.day, 2, ' ');
+        break;
+      case 'm':
+        number(t.month, 2);
+        break;
+      case 'y':
+        number(t.year % 100, 2);
+        break;
+      case 'Y':
+        number(t.year, 1);
+        break;  // not padded, as glibc has it
+      case 'C':
+        number(t.year / 100, 2);
+        break;
+      case 'G':
+        number(iso.year, 1);
+        break;
+      case 'g':
+        number(iso.year % 100, 2);
+        break;
+      case 'V':
+        number(iso.week, 2);
+        break;
+      case 'U':
+        number((t.day_of_year() + 7 - t.weekday()) / 7, 2);
+        break;
+      case 'W':
+        number((t.day_of_year() + 7 - (t.weekday() + 6) % 7) / 7, 2);
+        break;
+      case 'j':
+        number(t.day_of_year() + 1, 3);
+        break;
+      case 'H':
+        number(t.hour, 2);
+        break;
+      case 'k':
+        number(t.hour, 2, ' ');
+        break;
+      case 'I':
+        number(hour12, 2);
+        break;
+      case 'l':
+        number(hour12, 2, ' ');
+        break;
+      case 'M':
+        number(t.minute, 2);
+        break;
+      case 'S':
+        number(t.second, 2);
+        break;
+      case 'f':
+        number(t.microsecond, 6);
+        break;
+      case 'p':
+        out += t.hour < 12 ? "AM" : "PM";
+        break;
+      case 'P':
+        out += t.hour < 12 ? "am" : "pm";
+        break;
       case 'z':
-      case 'Z': break;  // empty for a time without a zone
-      case 'n': out += '\n'; break;
-      case 't': out += '\t'; break;
-      case '%': out += '%'; break;
-      case 'c': TMODEL_CHECK(nested("%a %b %e %H:%M:%S %Y")); break;
+      case 'Z':
+        break;  // empty for a time without a zone
+      case 'n':
+        out += '\n';
+        break;
+      case 't':
+        out += '\t';
+        break;
+      case '%':
+        out += '%';
+        break;
+      case 'c':
+        TMODEL_CHECK(nested("%a %b %e %H:%M:%S %Y"));
+        break;
       case 'x':
-      case 'D': TMODEL_CHECK(nested("%m/%d/%y")); break;
+      case 'D':
+        TMODEL_CHECK(nested("%m/%d/%y"));
+        break;
       case 'X':
-      case 'T': TMODEL_CHECK(nested("%H:%M:%S")); break;
-      case 'R': TMODEL_CHECK(nested("%H:%M")); break;
-      case 'r': TMODEL_CHECK(nested("%I:%M:%S %p")); break;
-      case 'F': TMODEL_CHECK(nested("%Y-%m-%d")); break;
-      default: return fail(Errc::unsupported, "strftime: %" + std::string(1, format[i]) + " is not supported");
+      case 'T':
+        TMODEL_CHECK(nested("%H:%M:%S"));
+        break;
+      case 'R':
+        TMODEL_CHECK(nested("%H:%M"));
+        break;
+      case 'r':
+        TMODEL_CHECK(nested("%I:%M:%S %p"));
+        break;
+      case 'F':
+        TMODEL_CHECK(nested("%Y-%m-%d"));
+        break;
+      default:
+        return fail(Errc::unsupported, "strftime: %" + std::string(1, format[i]) + " is not supported");
     }
     if (flag == '^')
       for (std::size_t k = begin; k < out.size(); ++k)

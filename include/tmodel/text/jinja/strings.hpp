@@ -66,7 +66,8 @@ inline Outcome<Value> replace(Heap& heap, const Text& s, std::string_view from, 
 }
 
 /// Bytes of s that remain after stripping white space, or the code points of `characters` if there are any given.
-inline Outcome<Range> strip_range(Heap& heap, const StringObject& s, const StringObject* characters, bool left, bool right) {
+inline Outcome<Range> strip_range(Heap& heap, const StringObject& s, const StringObject* characters, bool left,
+                                  bool right) {
   const std::size_t set_size = characters ? characters->length : 1;
   TMODEL_JINJA_CHECK(heap.step_over_bytes(s.text.bytes.size() * std::min<std::size_t>(set_size + 1, 1 << 20)));
   if (characters == nullptr) return strip_space(s.text.bytes, left, right);

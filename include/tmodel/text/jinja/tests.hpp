@@ -36,14 +36,17 @@ inline Outcome<bool> same_object(const Value& a, const Value& b) {
   if (a.is(Kind::integer) && a.as_integer() >= smallest_shared && a.as_integer() <= largest_shared)
     return a.as_integer() == b.as_integer();
   switch (a.kind()) {
-    case Kind::none: return true;
-    case Kind::boolean: return a.as_integer() == b.as_integer();
+    case Kind::none:
+      return true;
+    case Kind::boolean:
+      return a.as_integer() == b.as_integer();
     case Kind::undefined:
     case Kind::integer:
     case Kind::real:
     case Kind::string:
-      return raise("'sameas' on a " + std::string(name_of(a.kind())) + " is not supported", Errc::unsupported);
-    default: return a.identity() == b.identity();
+      return raise({"'sameas' on a ", name_of(a.kind()), " is not supported"}, Errc::unsupported);
+    default:
+      return a.identity() == b.identity();
   }
 }
 
@@ -72,13 +75,15 @@ inline constexpr TestEntry tests[] = {
        return v.kind() >= Kind::loop || v.is_undefined();
      }>},
     {"defined", 0, holds<[](const Value& v) { return !v.is_undefined(); }>},
-    {"divisibleby", 1, [](Heap& heap, const Value& v, const Arguments& a) -> Outcome<bool> {
+    {"divisibleby", 1,
+     [](Heap& heap, const Value& v, const Arguments& a) -> Outcome<bool> {
        return has_remainder(heap, v, a.positional[0], 0);
      }},
     {"eq", 1, compares<Operator::equal>},
     {"equalto", 1, compares<Operator::equal>},
     {"escaped", 0, holds<[](const Value& v) { return v.is_string() && v.as_string().safe; }>},
-    {"even", 0, [](Heap& heap, const Value& v, const Arguments&) -> Outcome<bool> {
+    {"even", 0,
+     [](Heap& heap, const Value& v, const Arguments&) -> Outcome<bool> {
        return has_remainder(heap, v, Value::integer(2), 0);
      }},
     {"false", 0, holds<[](const Value& v) { return v.is(Kind::boolean) && !v.truth_flag(); }>},
@@ -97,12 +102,12 @@ inline constexpr TestEntry tests[] = {
     {"ne", 1, compares<Operator::not_equal>},
     {"none", 0, holds<[](const Value& v) { return v.is(Kind::none); }>},
     {"number", 0, holds<[](const Value& v) { return v.is_number(); }>},
-    {"odd", 0, [](Heap& heap, const Value& v, const Arguments&) -> Outcome<bool> {
+    {"odd", 0,
+     [](Heap& heap, const Value& v, const Arguments&) -> Outcome<bool> {
        return has_remainder(heap, v, Value::integer(2), 1);
      }},
-    {"sameas", 1, [](Heap&, const Value& v, const Arguments& a) -> Outcome<bool> {
-       return same_object(v, a.positional[0]);
-     }},
+    {"sameas", 1,
+     [](Heap&, const Value& v, const Arguments& a) -> Outcome<bool> { return same_object(v, a.positional[0]); }},
     {"sequence", 0, holds<[](const Value& v) {
        return v.is_undefined() || v.is_string() || v.is(Kind::list) || v.is(Kind::tuple) || v.is(Kind::range) ||
               v.is(Kind::dict);
@@ -128,7 +133,7 @@ inline bool is_refused_test(std::string_view name) noexcept { return name == "lo
 inline Outcome<bool> call_test(Heap& heap, int id, const Value& value, const Arguments& arguments) {
   const TestEntry& test = detail::tests[static_cast<std::size_t>(id)];
   if (arguments.positional.size() != test.arguments || !arguments.named.empty())
-    return raise("test '" + std::string(test.name) + "' takes " + std::to_string(test.arguments) + " arguments");
+    return raise({"test '", test.name, "' takes ", std::to_string(test.arguments), " arguments"});
   TMODEL_JINJA_CHECK(heap.step());
   return test.call(heap, value, arguments);
 }

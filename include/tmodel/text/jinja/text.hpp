@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "tmodel/text/range.hpp"
 #include "tmodel/core/error.hpp"
+#include "tmodel/text/range.hpp"
 
 namespace tmodel::inline v0 {
 

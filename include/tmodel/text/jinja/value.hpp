@@ -41,25 +41,44 @@ constexpr bool is_sequence_kind(Kind kind) noexcept { return kind >= Kind::list 
 /// Name of the Python type, for messages.
 constexpr std::string_view name_of(Kind kind) noexcept {
   switch (kind) {
-    case Kind::undefined: return "undefined value";
-    case Kind::none: return "None";
-    case Kind::boolean: return "bool";
-    case Kind::integer: return "int";
-    case Kind::real: return "float";
-    case Kind::string: return "str";
-    case Kind::list: return "list";
-    case Kind::tuple: return "tuple";
-    case Kind::range: return "range";
-    case Kind::keys_view: return "dict_keys";
-    case Kind::values_view: return "dict_values";
-    case Kind::items_view: return "dict_items";
-    case Kind::dict: return "dict";
-    case Kind::generator: return "generator";
-    case Kind::name_space: return "namespace";
-    case Kind::loop: return "loop";
-    case Kind::macro: return "macro";
-    case Kind::function: return "function";
-    case Kind::method: return "method";
+    case Kind::undefined:
+      return "undefined value";
+    case Kind::none:
+      return "None";
+    case Kind::boolean:
+      return "bool";
+    case Kind::integer:
+      return "int";
+    case Kind::real:
+      return "float";
+    case Kind::string:
+      return "str";
+    case Kind::list:
+      return "list";
+    case Kind::tuple:
+      return "tuple";
+    case Kind::range:
+      return "range";
+    case Kind::keys_view:
+      return "dict_keys";
+    case Kind::values_view:
+      return "dict_values";
+    case Kind::items_view:
+      return "dict_items";
+    case Kind::dict:
+      return "dict";
+    case Kind::generator:
+      return "generator";
+    case Kind::name_space:
+      return "namespace";
+    case Kind::loop:
+      return "loop";
+    case Kind::macro:
+      return "macro";
+    case Kind::function:
+      return "function";
+    case Kind::method:
+      return "method";
   }
   return "value";
 }
@@ -67,6 +86,13 @@ constexpr std::string_view name_of(Kind kind) noexcept {
 /// Objects nest at most this deep, so that walking and freeing a value needs a bounded stack.
 /// JSON of the caller reaches json_max_depth = 96.
 inline constexpr int max_value_depth = 128;
+
+/// Out of line: it would be repeated at every place where a failure can pass.
+struct FreeError {
+  TMODEL_NOINLINE void operator()(Error* error) const noexcept { delete error; }
+};
+/// A failure inside the evaluator: one pointer, so that its many stack frames stay small.
+using Raised = std::unique_ptr<Error, FreeError>;
 
 /// The bytes that live values of one rendering may take.
 class Budget {
@@ -123,6 +149,15 @@ struct MethodObject;
 class Value {
  public:
   Value() = default;  ///< undefined
+  // Out of line, because the evaluator copies and drops values in a thousand places.
+  TMODEL_NOINLINE Value(const Value&) = default;
+  TMODEL_NOINLINE ~Value() = default;
+  Value(Value&&) noexcept = default;
+  Value& operator=(const Value& other) {
+    Value copy(other);
+    return *this = std::move(copy);
+  }
+  TMODEL_NOINLINE Value& operator=(Value&&) noexcept = default;
   static Value none() noexcept { return Value(Kind::none); }
   static Value boolean(bool value) noexcept {
     Value v(Kind::boolean);
@@ -155,8 +190,8 @@ class Value {
   bool is_number() const noexcept { return kind_ >= Kind::boolean && kind_ <= Kind::real; }
   bool is_integral() const noexcept { return kind_ == Kind::boolean || kind_ == Kind::integer; }
 
-  bool truth_flag() const noexcept { return as_.integer != 0; }            ///< of a boolean
-  std::int64_t as_integer() const noexcept { return as_.integer; }        ///< of a boolean, integer or function
+  bool truth_flag() const noexcept { return as_.integer != 0; }     ///< of a boolean
+  std::int64_t as_integer() const noexcept { return as_.integer; }  ///< of a boolean, integer or function
   f64 as_real() const noexcept { return is(Kind::real) ? as_.real : static_cast<f64>(as_.integer); }
   const StringObject& as_string() const noexcept { return *static_cast<const StringObject*>(object_.get()); }
   const SequenceObject& as_sequence() const noexcept { return *static_cast<const SequenceObject*>(object_.get()); }
@@ -231,7 +266,7 @@ struct DictObject {
 struct GeneratorObject {
   std::vector<Value> items;
   std::size_t next = 0;
-  std::unique_ptr<Error> problem;
+  Raised problem;
   Charge charge{};
 };
 
