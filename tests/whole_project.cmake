@@ -22,7 +22,7 @@ foreach(header ${headers})
 endforeach()
 add_library(each_header_alone OBJECT ${alone})
 target_link_libraries(each_header_alone PRIVATE tmodel::tmodel tmodel::cpu tmodel::reference tmodel::opencl)
-target_compile_options(each_header_alone PRIVATE -O0 -Wall -Wextra -Wconversion -Werror)
+target_compile_options(each_header_alone PRIVATE -fsyntax-only -Wall -Wextra -Wconversion -Werror)
 
 foreach(how find_package pkg-config)
   add_test(NAME consumer_${how} COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/packaging/run.sh ${PROJECT_SOURCE_DIR}
