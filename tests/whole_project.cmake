@@ -3,13 +3,6 @@
 
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 
-if(EXISTS "${conformance_data}")
-  tmodel_test(memory/conformance_allocation_failure.cpp COMPONENTS ${needs} LABELS conformance)
-endif()
-if(EXISTS "${TMODEL_SMOLLM2}")
-  tmodel_test(memory/smollm2_steady_state.cpp COMPONENTS ${needs} LABELS smollm2)
-endif()
-
 add_test(NAME layers COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tools/check_layers.py)
 
 # Each public header alone, with the warnings of a strict consumer.

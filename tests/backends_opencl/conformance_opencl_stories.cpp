@@ -68,11 +68,11 @@ f64 relative_difference(const std::vector<f32>& got, const std::vector<f32>& wan
   return difference / largest;
 }
 
-class OpenClStories : public testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(Formats, OpenClStories, testing::Values("f32", "f16", "q8_0", "q4_0"),
+class ConformanceOpenClStories : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Formats, ConformanceOpenClStories, ::testing::Values("f32", "f16", "q8_0", "q4_0"),
                          [](const auto& instance) { return std::string(instance.param); });
 
-TEST_P(OpenClStories, logits_match_reference_on_the_same_file) {
+TEST_P(ConformanceOpenClStories, logits_match_reference_on_the_same_file) {
   const auto ids = reference_ids();
   const auto device = load<OpenCl<f32>>(GetParam());
   const auto host = load<Reference<f32>>(GetParam());
@@ -86,7 +86,7 @@ TEST_P(OpenClStories, logits_match_reference_on_the_same_file) {
   }
 }
 
-TEST_P(OpenClStories, greedy_text_is_the_expected_one) {
+TEST_P(ConformanceOpenClStories, greedy_text_is_the_expected_one) {
   const auto model = load<OpenCl<f32>>(GetParam());
   ASSERT_TRUE(model) << model.error().message();
   SessionOptions options;
@@ -103,7 +103,7 @@ TEST_P(OpenClStories, greedy_text_is_the_expected_one) {
   EXPECT_EQ(ids, read_json("expected_by_quant.json")[GetParam()]["greedy_100_ids"].get<std::vector<token_t>>());
 }
 
-TEST(OpenClStoriesF32, logits_match_the_f64_reference) {
+TEST(ConformanceOpenClStoriesF32, logits_match_the_f64_reference) {
   const auto ids = reference_ids();
   const auto model = load<OpenCl<f32>>("f32");
   ASSERT_TRUE(model) << model.error().message();
@@ -114,7 +114,7 @@ TEST(OpenClStoriesF32, logits_match_the_f64_reference) {
   EXPECT_LE(relative_difference(logits_of(*model, ids, 64), want), 1e-5);
 }
 
-TEST_P(OpenClStories, bits_do_not_depend_on_the_chunk) {
+TEST_P(ConformanceOpenClStories, bits_do_not_depend_on_the_chunk) {
   const auto ids = reference_ids();
   const auto model = load<OpenCl<f32>>(GetParam());
   ASSERT_TRUE(model) << model.error().message();
@@ -123,7 +123,7 @@ TEST_P(OpenClStories, bits_do_not_depend_on_the_chunk) {
     EXPECT_EQ(whole, logits_of(*model, ids, chunk, KvType::f16)) << "chunk " << chunk;
 }
 
-TEST_P(OpenClStories, bits_do_not_depend_on_neighbours_in_a_batch_forks_rewinds_or_saved_states) {
+TEST_P(ConformanceOpenClStories, bits_do_not_depend_on_neighbours_in_a_batch_forks_rewinds_or_saved_states) {
   const auto ids = reference_ids();
   SessionOptions options;
   options.context = 100;
@@ -163,7 +163,7 @@ TEST_P(OpenClStories, bits_do_not_depend_on_neighbours_in_a_batch_forks_rewinds_
   EXPECT_TRUE(std::equal(alone->logits().begin(), alone->logits().end(), fork->logits().begin()));
 }
 
-TEST_P(OpenClStories, plan_is_what_model_and_session_take) {
+TEST_P(ConformanceOpenClStories, plan_is_what_model_and_session_take) {
   SessionOptions options;
   options.context = 100;
   const std::string path = folder + "stories260K-" + GetParam() + ".gguf";
@@ -180,7 +180,7 @@ TEST_P(OpenClStories, plan_is_what_model_and_session_take) {
   EXPECT_EQ((*plan)[Purpose::weights_mapped], 0u);
 }
 
-TEST(OpenClStoriesF32, cancelled_step_is_an_error_and_the_session_goes_on) {
+TEST(ConformanceOpenClStoriesF32, cancelled_step_is_an_error_and_the_session_goes_on) {
   const auto ids = reference_ids();
   const auto model = load<OpenCl<f32>>("f32");
   ASSERT_TRUE(model) << model.error().message();
@@ -200,7 +200,7 @@ TEST(OpenClStoriesF32, cancelled_step_is_an_error_and_the_session_goes_on) {
   EXPECT_TRUE(std::equal(fresh->logits().begin(), fresh->logits().end(), session->logits().begin()));
 }
 
-TEST(OpenClStoriesF32, sessions_of_one_model_run_in_threads_of_their_own) {
+TEST(ConformanceOpenClStoriesF32, sessions_of_one_model_run_in_threads_of_their_own) {
   const auto ids = reference_ids();
   const auto model = load<OpenCl<f32>>("f32");
   ASSERT_TRUE(model) << model.error().message();

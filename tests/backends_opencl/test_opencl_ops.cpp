@@ -19,13 +19,13 @@ const char* describe(const std::string& text) {
 }
 
 template <class Q>
-class OpenClFormat : public testing::Test {
+class OpenClFormat : public ::testing::Test {
  protected:
   static std::vector<int> widths() {
     return Q::block_len == 1 ? std::vector{1, 7, 8, 9, 63, 64, 65, 200} : std::vector{32, 64, 256, 288, 320};
   }
 };
-using Formats = testing::Types<F32, F16, Q8_0, Q4_0>;
+using Formats = ::testing::Types<F32, F16, Q8_0, Q4_0>;
 TYPED_TEST_SUITE(OpenClFormat, Formats);
 
 TYPED_TEST(OpenClFormat, embedding_rows_are_the_reference_bits) {

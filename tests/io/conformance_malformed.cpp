@@ -26,7 +26,7 @@ expected<void> read_container(const os::MappedFile& file, std::string_view path)
   return {};
 }
 
-TEST(Malformed, every_file_gets_its_verdict) {
+TEST(ConformanceMalformed, every_file_gets_its_verdict) {
   const auto list = os::MappedFile::open(data + "/malformed/expectations.json");
   ASSERT_TRUE(list);
   const auto document = JsonDocument::parse(list->text(), "expectations.json");
@@ -66,7 +66,7 @@ TEST(Malformed, every_file_gets_its_verdict) {
   EXPECT_EQ(either, 5);  // four "either", and one that is refused as a model only
 }
 
-TEST(Malformed, a_file_is_refused_by_path_as_by_its_bytes) {
+TEST(ConformanceMalformed, a_file_is_refused_by_path_as_by_its_bytes) {
   EXPECT_NE(problem(open_model(data + "/malformed/gguf_own/lfs_pointer.gguf")).find("git-lfs pointer"),
             std::string::npos);
   EXPECT_NE(problem(open_model(data + "/malformed/gguf_own/html.gguf")).find("HTML"), std::string::npos);
@@ -74,7 +74,7 @@ TEST(Malformed, a_file_is_refused_by_path_as_by_its_bytes) {
   EXPECT_NE(problem(open_model(data + "/malformed/safetensors_own")).find("no model"), std::string::npos);
 }
 
-TEST(RealFiles, stories_open_in_every_format) {
+TEST(ConformanceRealFiles, stories_open_in_every_format) {
   const std::string folder = data + "/models/stories260K/derived/";
   for (const char* name :
        {"stories260K-f32.gguf", "stories260K-f16.gguf", "stories260K-q8_0.gguf", "stories260K-q4_0.gguf"}) {
@@ -103,7 +103,7 @@ TEST(RealFiles, stories_open_in_every_format) {
   EXPECT_EQ(open_model(folder + "hf-bf16")->source.find("model.norm.weight")->format, 30u);
 }
 
-TEST(RealFiles, gguf_and_safetensors_hold_the_same_f32_weights) {
+TEST(ConformanceRealFiles, gguf_and_safetensors_hold_the_same_f32_weights) {
   const std::string folder = data + "/models/stories260K/derived/";
   const auto gguf = open_model(folder + "stories260K-f32.gguf"), hf = open_model(folder + "hf");
   ASSERT_TRUE(gguf && hf);
@@ -119,7 +119,7 @@ TEST(RealFiles, gguf_and_safetensors_hold_the_same_f32_weights) {
   }
 }
 
-TEST(RealFiles, vocabulary_only_gguf_files_open) {
+TEST(ConformanceRealFiles, vocabulary_only_gguf_files_open) {
   for (const char* name : {"deepseek-coder", "deepseek-llm", "llama-spm", "mpt"}) {
     const auto model = open_model(data + "/gguf_vocab/" + name + ".gguf", OpenWhat::no_weights);
     ASSERT_EQ(problem(model), "") << name;
@@ -129,7 +129,7 @@ TEST(RealFiles, vocabulary_only_gguf_files_open) {
   }
 }
 
-TEST(RealFiles, tokenizer_folders_open_without_weights) {
+TEST(ConformanceRealFiles, tokenizer_folders_open_without_weights) {
   for (const char* name : {"falcon", "gpt2", "mistral03", "phi-2", "phi-3", "qwen2.5", "qwen3"}) {
     const auto model = open_model(data + "/tokenizers/" + name, OpenWhat::no_weights);
     ASSERT_EQ(problem(model), "") << name;

@@ -13,6 +13,9 @@
 #include <utility>
 #include <vector>
 
+/// The message holds this part.
+#define EXPECT_SAYS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
 namespace tmodel::testing {
 
 /// The bytes of a string, as the readers take them.

@@ -23,8 +23,6 @@ std::string problem(const std::string& file) {
   return problem(file, source);
 }
 
-#define EXPECT_SAYS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
-
 GgufBuilder small() {
   GgufBuilder file;
   file.add("general.architecture", "llama");

@@ -14,8 +14,6 @@
 namespace tmodel::testing {
 namespace {
 
-#define EXPECT_SAYS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
-
 template <class T>
 std::string problem(const expected<T>& result) {
   return result ? "" : result.error().message();

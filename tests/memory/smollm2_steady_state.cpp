@@ -35,6 +35,6 @@ void thousand_steps_allocate_nothing() {
   EXPECT_GT(bytes, 1000u);
 }
 
-TEST(SteadyState, cpu_allocates_nothing_in_a_thousand_steps) { thousand_steps_allocate_nothing<CpuSimd<f32>>(); }
+TEST(SmolLm2SteadyState, cpu_allocates_nothing_in_a_thousand_steps) { thousand_steps_allocate_nothing<CpuSimd<f32>>(); }
 
 }  // namespace

@@ -29,7 +29,7 @@ std::string template_source(const std::string& path) {
   return found && *found ? **found : std::string();
 }
 
-TEST(ChatTemplates, render_as_jinja2_does) {
+TEST(ConformanceChatTemplates, render_as_jinja2_does) {
   std::ifstream lines(folder() + "renderings.jsonl");
   ASSERT_TRUE(lines.good());
   RenderOptions options;

@@ -73,9 +73,9 @@ struct Vectors {
 };
 void PrintTo(const Vectors& v, std::ostream* out) { *out << v.name; }
 
-class TokenizerVectors : public testing::TestWithParam<Vectors> {};
+class ConformanceTokenizerVectors : public ::testing::TestWithParam<Vectors> {};
 
-TEST_P(TokenizerVectors, ids_and_texts_equal_the_reference) {
+TEST_P(ConformanceTokenizerVectors, ids_and_texts_equal_the_reference) {
   LOAD(tokenizer, from_json(data + GetParam().tokenizer));
   const os::MappedFile file = open(data + "/tokenizer_vectors/" + GetParam().name + ".jsonl");
   int seen = 0;
@@ -98,8 +98,8 @@ TEST_P(TokenizerVectors, ids_and_texts_equal_the_reference) {
   EXPECT_GT(seen, 50);
 }
 
-INSTANTIATE_TEST_SUITE_P(reference, TokenizerVectors,
-                         testing::Values(Vectors{"falcon", "/tokenizers/falcon/tokenizer.json"},
+INSTANTIATE_TEST_SUITE_P(reference, ConformanceTokenizerVectors,
+                         ::testing::Values(Vectors{"falcon", "/tokenizers/falcon/tokenizer.json"},
                                          Vectors{"gpt2", "/tokenizers/gpt2/tokenizer.json"},
                                          Vectors{"mistral03", "/tokenizers/mistral03/tokenizer.json"},
                                          Vectors{"phi-2", "/tokenizers/phi-2/tokenizer.json"},
@@ -112,9 +112,9 @@ INSTANTIATE_TEST_SUITE_P(reference, TokenizerVectors,
                            return name;
                          });
 
-class GgufVocabulary : public testing::TestWithParam<std::string> {};
+class ConformanceGgufVocabulary : public ::testing::TestWithParam<std::string> {};
 
-TEST_P(GgufVocabulary, ids_equal_the_published_ones) {
+TEST_P(ConformanceGgufVocabulary, ids_equal_the_published_ones) {
   const std::string base = data + "/gguf_vocab/" + GetParam() + ".gguf";
   LOAD(tokenizer, from_gguf(base));
   const os::MappedFile inputs = open(base + ".inp"), outputs = open(base + ".out");
@@ -136,14 +136,14 @@ TEST_P(GgufVocabulary, ids_equal_the_published_ones) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(published, GgufVocabulary,
-                         testing::Values("deepseek-coder", "deepseek-llm", "llama-spm", "mpt"), [](const auto& info) {
+INSTANTIATE_TEST_SUITE_P(published, ConformanceGgufVocabulary,
+                         ::testing::Values("deepseek-coder", "deepseek-llm", "llama-spm", "mpt"), [](const auto& info) {
                            std::string name = info.param;
                            for (char& c : name) c = c == '-' ? '_' : c;
                            return name;
                          });
 
-TEST(Tokenizer, the_gguf_file_and_the_folder_of_one_model_give_the_same_ids) {
+TEST(ConformanceTokenizer, the_gguf_file_and_the_folder_of_one_model_give_the_same_ids) {
   const std::string folder = data + "/models/stories260K/derived";
   LOAD(gguf, from_gguf(folder + "/stories260K-f32.gguf"));
   LOAD(json, from_json(folder + "/hf/tokenizer.json"));
@@ -163,7 +163,7 @@ TEST(Tokenizer, the_gguf_file_and_the_folder_of_one_model_give_the_same_ids) {
   for (token_t id = 0; id < json.vocab_size(); ++id) EXPECT_EQ(gguf.piece(id), json.piece(id)) << id;
 }
 
-TEST(Tokenizer, merging_by_score_and_by_rank_agree_on_the_vocabulary_that_llama_and_phi3_share) {
+TEST(ConformanceTokenizer, merging_by_score_and_by_rank_agree_on_the_vocabulary_that_llama_and_phi3_share) {
   LOAD(llama, from_gguf(data + "/gguf_vocab/llama-spm.gguf"));
   LOAD(phi3, from_json(data + "/tokenizers/phi-3/tokenizer.json"));
   for (const char* name :
@@ -178,7 +178,7 @@ TEST(Tokenizer, merging_by_score_and_by_rank_agree_on_the_vocabulary_that_llama_
   }
 }
 
-TEST(Tokenizer, a_folders_configuration_overrides_what_its_tokenizer_file_adds) {
+TEST(ConformanceTokenizer, a_folders_configuration_overrides_what_its_tokenizer_file_adds) {
   const std::string folder = data + "/tokenizers/phi-3";
   const os::MappedFile config = open(folder + "/tokenizer_config.json");
   LOAD(bare, from_json(folder + "/tokenizer.json"));
@@ -193,7 +193,7 @@ TEST(Tokenizer, a_folders_configuration_overrides_what_its_tokenizer_file_adds) 
   EXPECT_EQ(*full.encode("Hello<|end|>"), expected);
 }
 
-TEST(Tokenizer, every_unicode_character_survives_gpt2s_and_llamas_vocabulary) {
+TEST(ConformanceTokenizer, every_unicode_character_survives_gpt2s_and_llamas_vocabulary) {
   const os::MappedFile file = open(data + "/text/utf8_sequence_0x10ffff.txt");
   const std::string text(file.text().substr(0, tokenization::valid_prefix(file.text())));
   ASSERT_GT(text.size(), 100000u);
@@ -213,7 +213,7 @@ double time_of(const Tokenizer& tokenizer, const std::string& text) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-TEST(Tokenizer, one_word_of_a_megabyte_takes_time_in_proportion) {
+TEST(ConformanceTokenizer, one_word_of_a_megabyte_takes_time_in_proportion) {
   // Quadratic work would take minutes; the limit leaves room for sanitizers.
   LOAD(gpt2, from_json(data + "/tokenizers/gpt2/tokenizer.json"));
   LOAD(phi3, from_json(data + "/tokenizers/phi-3/tokenizer.json"));

@@ -40,7 +40,7 @@ std::string render(std::string_view source) {
 }
 
 /// Place and message of the error that a template ends with.
-std::string error_of(std::string_view source) {
+std::string message_of(std::string_view source) {
   auto rendered = render_with(source, variables());
   return rendered ? "none, but: " + rendered->text : rendered.error().where + " " + rendered.error().what;
 }
@@ -240,18 +240,18 @@ TEST(Jinja, marks_of_syntax) {
 }
 
 TEST(JinjaErrors, name_line_and_column_of_syntax_errors) {
-  EXPECT_EQ(error_of("a\n {% if x %}"), "t:2:12 the template ends where 'endif' is expected");
-  EXPECT_EQ(error_of("{{ x"), "t:1:1 this tag is not closed");
-  EXPECT_EQ(error_of("é{{ 1 + }}"), "t:1:9 unexpected '}}'");
-  EXPECT_EQ(error_of("{{ [1, 2 }}"), "t:1:10 unexpected '}'");
-  EXPECT_EQ(error_of("{{ 'abc }}"), "t:1:4 this string is not closed");
-  EXPECT_EQ(error_of("{{ x $ }}"), "t:1:6 unexpected character '$'");
-  EXPECT_EQ(error_of("{% endfor %}"), "t:1:4 tag 'endfor' is unknown here");
-  EXPECT_EQ(error_of("{# x"), "t:1:1 missing end of comment tag");
-  EXPECT_EQ(error_of("{% break %}"), "t:1:4 'break' outside of a loop");
-  EXPECT_EQ(error_of("{% for loop in x %}{% endfor %}"), "t:1:8 can't assign to the special variable 'loop'");
-  EXPECT_EQ(error_of("{{ x is defined is none }}"), "t:1:17 tests cannot be chained with 'is'");
-  EXPECT_EQ(error_of("{{ f(a=1, 2) }}"), "t:1:5 invalid order of the arguments of this call");
+  EXPECT_EQ(message_of("a\n {% if x %}"), "t:2:12 the template ends where 'endif' is expected");
+  EXPECT_EQ(message_of("{{ x"), "t:1:1 this tag is not closed");
+  EXPECT_EQ(message_of("é{{ 1 + }}"), "t:1:9 unexpected '}}'");
+  EXPECT_EQ(message_of("{{ [1, 2 }}"), "t:1:10 unexpected '}'");
+  EXPECT_EQ(message_of("{{ 'abc }}"), "t:1:4 this string is not closed");
+  EXPECT_EQ(message_of("{{ x $ }}"), "t:1:6 unexpected character '$'");
+  EXPECT_EQ(message_of("{% endfor %}"), "t:1:4 tag 'endfor' is unknown here");
+  EXPECT_EQ(message_of("{# x"), "t:1:1 missing end of comment tag");
+  EXPECT_EQ(message_of("{% break %}"), "t:1:4 'break' outside of a loop");
+  EXPECT_EQ(message_of("{% for loop in x %}{% endfor %}"), "t:1:8 can't assign to the special variable 'loop'");
+  EXPECT_EQ(message_of("{{ x is defined is none }}"), "t:1:17 tests cannot be chained with 'is'");
+  EXPECT_EQ(message_of("{{ f(a=1, 2) }}"), "t:1:5 invalid order of the arguments of this call");
 }
 
 TEST(JinjaErrors, refuse_what_is_not_implemented_by_name_when_the_template_is_parsed) {
@@ -269,15 +269,15 @@ TEST(JinjaErrors, refuse_what_is_not_implemented_by_name_when_the_template_is_pa
   EXPECT_EQ(refused("{{ cycler(1) }}"), "t:1:4 'cycler' is not supported");
   EXPECT_EQ(refused("{{ lst | map('wordcount') }}"), "t:1:14 filter 'wordcount' is not supported");
   EXPECT_EQ(refused("{{ 99999999999999999999 }}"), "t:1:4 this integer is not supported");
-  EXPECT_EQ(error_of("{{ x | nosuch }}"), "t:1:8 no filter named 'nosuch'");
-  EXPECT_EQ(error_of("{{ lst | select('nosuch') }}"), "t:1:17 no test named 'nosuch'");
+  EXPECT_EQ(message_of("{{ x | nosuch }}"), "t:1:8 no filter named 'nosuch'");
+  EXPECT_EQ(message_of("{{ lst | select('nosuch') }}"), "t:1:17 no test named 'nosuch'");
 }
 
 TEST(JinjaErrors, are_where_jinja2_raises_them) {
-  EXPECT_EQ(error_of("{{ missing.a }}"), "t:1:12 'missing' is undefined");
-  EXPECT_EQ(error_of("{{ d.missing.a }}"), "t:1:14 there is no attribute or item 'missing'");
-  EXPECT_EQ(error_of("{{ missing + 1 }}"), "t:1:12 'missing' is undefined");
-  EXPECT_EQ(error_of("\n\n{{ raise_exception('Only ' ~ x) }}"), "t:3:19 Only 1");
+  EXPECT_EQ(message_of("{{ missing.a }}"), "t:1:12 'missing' is undefined");
+  EXPECT_EQ(message_of("{{ d.missing.a }}"), "t:1:14 there is no attribute or item 'missing'");
+  EXPECT_EQ(message_of("{{ missing + 1 }}"), "t:1:12 'missing' is undefined");
+  EXPECT_EQ(message_of("\n\n{{ raise_exception('Only ' ~ x) }}"), "t:3:19 Only 1");
   for (const std::string_view source :
        {"{{ 1 + 'a' }}",
         "{{ 'a' < 1 }}",

@@ -48,7 +48,7 @@ class CpuSimd {
   static expected<CpuSimd> open(const Options& options) {
     if (!cpu::machine_runs<A>())
       return fail(Errc::unsupported_cpu, "this program was compiled for AVX2, FMA and F16C", {},
-                  std::string(cpu::arch_name<A>()), {}, "compile without -march or -mavx2 flags for this machine");
+                  cpu::arch_name<A>(), {}, "compile without -march or -mavx2 flags for this machine");
     CpuSimd backend;
     TMODEL_TRY(backend.threads_, HostThreads::open(options));
     return backend;

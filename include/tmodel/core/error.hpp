@@ -52,7 +52,18 @@ constexpr std::string_view name_of(Errc code) noexcept {
 }
 
 /// Why a call failed. Only `code` is always set; an out_of_memory error holds no strings, so making it cannot fail.
+/// Its copies and moves are calls and not inlined: five strings at each of hundreds of returns would be a third of the
+/// machine code of a program.
 struct [[nodiscard]] Error {
+  TMODEL_COLD explicit Error(Errc code, std::string_view what = {}, std::string_view where = {},
+                             std::string_view expected = {}, std::string_view got = {}, std::string_view hint = {})
+      : code(code), what(what), where(where), expected(expected), got(got), hint(hint) {}
+  TMODEL_COLD Error(const Error&) = default;
+  TMODEL_COLD Error(Error&&) noexcept = default;
+  TMODEL_COLD Error& operator=(const Error&) = default;
+  TMODEL_COLD Error& operator=(Error&&) noexcept = default;
+  TMODEL_COLD ~Error() = default;
+
   Errc code = Errc::bad_argument;
   std::string what;      ///< one clause: what is wrong
   std::string where;     ///< file, tensor or key
@@ -69,15 +80,15 @@ using expected = tl::expected<T, Error>;
 using tl::unexpected;
 
 /// The usual way to make one: return fail(Errc::bad_file, "string is longer than the file", path);
-inline tl::unexpected<Error> fail(Errc code, std::string what = {}, std::string where = {}, std::string expected = {},
-                                  std::string got = {}, std::string hint = {}) {
-  return tl::unexpected<Error>(Error{code, std::move(what), std::move(where), std::move(expected), std::move(got),
-                                     std::move(hint)});
+TMODEL_COLD inline tl::unexpected<Error> fail(Errc code, std::string_view what = {}, std::string_view where = {},
+                                              std::string_view expected = {}, std::string_view got = {},
+                                              std::string_view hint = {}) {
+  return tl::unexpected<Error>(Error(code, what, where, expected, got, hint));
 }
 
 /// Without strings, because there may be no memory for them.
-inline tl::unexpected<Error> out_of_memory() noexcept {
-  return tl::unexpected<Error>(Error{Errc::out_of_memory, {}, {}, {}, {}, {}});
+TMODEL_COLD inline tl::unexpected<Error> out_of_memory() noexcept {
+  return tl::unexpected<Error>(Error(Errc::out_of_memory));
 }
 
 /// Unwraps an expected into a new variable, or returns its error from the calling function.

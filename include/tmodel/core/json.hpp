@@ -213,13 +213,27 @@ struct JsonBuilder {
   }
 };
 
+namespace detail {
+/// nlohmann::json::sax_parse for JSON alone: the public function also compiles the readers of four binary formats, which
+/// is most of its cost.
+inline bool parse_json(std::string_view text, JsonBuilder& builder) {
+  const char* const end = text.data() + text.size();
+#if NLOHMANN_JSON_VERSION_MAJOR == 3 && NLOHMANN_JSON_VERSION_MINOR >= 8 && NLOHMANN_JSON_VERSION_MINOR <= 12
+  auto input = nlohmann::detail::input_adapter(text.data(), end);
+  return nlohmann::detail::parser<nlohmann::json, decltype(input)>(std::move(input)).sax_parse(&builder, true);
+#else
+  return nlohmann::json::sax_parse(text.data(), end, &builder);
+#endif
+}
+}  // namespace detail
+
 inline expected<JsonDocument> JsonDocument::parse(std::string_view text, std::string_view where) {
   return guard([&]() -> expected<JsonDocument> {
     // nlohmann's lexer takes a zero byte for the end of the text and would ignore what follows it.
-    if (text.find('\0') != std::string_view::npos) return fail(Errc::bad_file, "not JSON: a zero byte", std::string(where));
+    if (text.find('\0') != std::string_view::npos) return fail(Errc::bad_file, "not JSON: a zero byte", where);
     JsonBuilder builder;
-    if (!nlohmann::json::sax_parse(text.begin(), text.end(), &builder))
-      return fail(Errc::bad_file, builder.problem.empty() ? "not JSON" : builder.problem, std::string(where));
+    if (!detail::parse_json(text, builder))
+      return fail(Errc::bad_file, builder.problem.empty() ? "not JSON" : builder.problem, where);
     return std::move(builder.document);
   });
 }

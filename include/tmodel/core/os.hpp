@@ -30,7 +30,7 @@ inline tl::unexpected<Error> io_error(std::string what, std::string_view path, i
   std::string reason;
   if constexpr (std::is_pointer_v<decltype(message)>) reason = message;
   else reason = text;
-  return fail(Errc::io, std::move(what), std::string(path), {}, reason);
+  return fail(Errc::io, what, path, {}, reason);
 }
 
 inline bool is_directory(const std::string& path) {

@@ -19,12 +19,15 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define TMODEL_NOINLINE __attribute__((noinline))
+#define TMODEL_COLD __attribute__((noinline, cold))
 #define TMODEL_INLINE inline __attribute__((always_inline))
 #elif defined(_MSC_VER)
 #define TMODEL_NOINLINE __declspec(noinline)
+#define TMODEL_COLD __declspec(noinline)
 #define TMODEL_INLINE __forceinline
 #else
 #define TMODEL_NOINLINE
+#define TMODEL_COLD
 #define TMODEL_INLINE inline
 #endif
 

@@ -57,31 +57,30 @@ class ConfigReader {
   f64 number(std::string_view key, f64 otherwise) {
     if (!m_.has_value(key)) return otherwise;
     const auto value = m_.number(key);
-    if (!value || !std::isfinite(*value)) return refuse(std::string(key), "not a finite number"), otherwise;
+    if (!value || !std::isfinite(*value)) return refuse(key, "not a finite number"), otherwise;
     return *value;
   }
   f64 number(const Key& key, f64 otherwise) { return number(name(key), otherwise); }
   f64 positive(std::string_view key, f64 otherwise) {
     const f64 value = number(key, otherwise);
-    if (!(value > 0)) refuse(std::string(key), std::to_string(value), "more than 0");
+    if (!(value > 0)) refuse(key, std::to_string(value), "more than 0");
     return value;
   }
   bool flag(std::string_view key, bool otherwise) {
     if (!m_.has_value(key)) return otherwise;
     const auto value = m_.boolean(key);
-    if (!value) refuse(std::string(key), "not true or false");
+    if (!value) refuse(key, "not true or false");
     return value.value_or(otherwise);
   }
   std::string_view text(std::string_view key, std::string_view otherwise) const { return m_.string(key).value_or(otherwise); }
 
-  void refuse(std::string key, std::string got, std::string expected = {}, Errc code = Errc::bad_metadata) {
-    if (error_.where.empty())
-      error_ = Error{code, code == Errc::unsupported ? "this setting" : "configuration key", std::move(key) + " in " + m_.where,
-                     std::move(expected), std::move(got), {}};
+  void refuse(std::string_view key, std::string_view got, std::string_view expected = {}, Errc code = Errc::bad_metadata) {
+    if (!error_)
+      error_.emplace(code, code == Errc::unsupported ? "this setting" : "configuration key", std::string(key) + " in " + m_.where, expected, got);
   }
   /// The configuration, or the first error.
   expected<ModelConfig> result(ModelConfig config) {
-    if (!error_.where.empty()) return tl::unexpected<Error>(std::move(error_));
+    if (error_) return tl::unexpected<Error>(*std::move(error_));
     return config;
   }
 
@@ -101,7 +100,7 @@ class ConfigReader {
   const Metadata& m_;
   bool gguf_;
   std::string prefix_;
-  Error error_;
+  std::optional<Error> error_;
 };
 
 /// RoPE of config.json: v4 (rope_theta, rope_scaling with type or rope_type) and v5 (rope_parameters).

@@ -27,7 +27,7 @@ class ConfigFlattener {
     for (Json item = dictionary.first(); item; item = item.next()) {
       key_bytes_ += prefix.size() + item.key().size();
       if (++keys_ > file_limits::keys || key_bytes_ > file_limits::config_key_bytes)
-        return fail(Errc::bad_file, "too many keys, or too deeply nested ones", std::string(where_));
+        return fail(Errc::bad_file, "too many keys, or too deeply nested ones", where_);
       std::string key = prefix + std::string(item.key());
       if (item.is_object() && item.size() != 0)
         TMODEL_CHECK(object(item, key + "."));
@@ -117,12 +117,12 @@ inline expected<void> read_config(std::span<const std::byte> bytes, std::string_
   return guard([&]() -> expected<void> {
     const std::string_view text = detail::as_text(bytes);
     if (bytes.size() > file_limits::config_bytes)
-      return fail(Errc::bad_file, "the file is too long for a configuration", std::string(where),
+      return fail(Errc::bad_file, "the file is too long for a configuration", where,
                   "at most " + std::to_string(file_limits::config_bytes) + " bytes", std::to_string(bytes.size()));
     if (recognize_foreign(bytes)) return fail_foreign(bytes, where, "a JSON file");
     TMODEL_TRY(const JsonDocument document, JsonDocument::parse(text, where));
     if (!document.root().is_object())
-      return fail(Errc::bad_file, "the configuration is not a JSON object", std::string(where));
+      return fail(Errc::bad_file, "the configuration is not a JSON object", where);
     return detail::ConfigFlattener(into, where).object(document.root(), std::string(prefix));
   });
 }

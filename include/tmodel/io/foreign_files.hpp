@@ -69,8 +69,8 @@ inline std::optional<ForeignFile> recognize_foreign(std::span<const std::byte> b
 inline tl::unexpected<Error> fail_foreign(std::span<const std::byte> bytes, std::string_view where,
                                           std::string_view wanted) {
   if (const auto foreign = recognize_foreign(bytes))
-    return fail(Errc::bad_file, "not " + std::string(wanted), std::string(where), {}, std::string(foreign->kind),
-                std::string(foreign->hint));
+    return fail(Errc::bad_file, "not " + std::string(wanted), where, {}, foreign->kind,
+                foreign->hint);
   const std::string_view text = detail::as_text(bytes);
   std::string got = "a file that begins with \"" + printable(text.substr(0, 8)) + "\"";
   if (text.starts_with("GGUF"))
@@ -79,7 +79,7 @@ inline tl::unexpected<Error> fail_foreign(std::span<const std::byte> bytes, std:
     got = "what looks like a safetensors file";
   else if (text.starts_with("{"))
     got = "JSON text";
-  return fail(Errc::bad_file, "not " + std::string(wanted), std::string(where), {}, std::move(got));
+  return fail(Errc::bad_file, "not " + std::string(wanted), where, {}, got);
 }
 
 }  // namespace tmodel::inline v0

@@ -76,7 +76,7 @@ class GgufReader {
   std::string key(std::string_view name) const { return std::string(where_) + ": key " + printable(name); }
 
   tl::unexpected<Error> truncated(std::string_view part) const {
-    return fail(Errc::bad_file, "the file ends inside " + std::string(part), std::string(where_), {},
+    return fail(Errc::bad_file, "the file ends inside " + std::string(part), where_, {},
                 std::to_string(bytes_.size()) + " bytes", "the file is damaged or its download was cut off");
   }
 
@@ -92,7 +92,7 @@ class GgufReader {
     TMODEL_TRY(const std::uint64_t length, take<std::uint64_t>(part));
     if (length > left()) return truncated(part);
     if (length > most)
-      return fail(Errc::bad_file, std::string(part) + " is too long", std::string(where_),
+      return fail(Errc::bad_file, std::string(part) + " is too long", where_,
                   "at most " + std::to_string(most) + " bytes", std::to_string(length));
     const std::string_view text = as_text(bytes_.subspan(at_, static_cast<std::size_t>(length)));
     at_ += static_cast<std::size_t>(length);
@@ -104,13 +104,13 @@ class GgufReader {
     at_ = 4;
     TMODEL_TRY(const std::uint32_t version, take<std::uint32_t>("the header"));
     if (version != 0 && (version & 0xFFFFu) == 0)  // ggml's test: a small number read in the wrong byte order
-      return fail(Errc::unsupported, "a big-endian GGUF file", std::string(where_), "little endian", {},
+      return fail(Errc::unsupported, "a big-endian GGUF file", where_, "little endian", {},
                   "convert it with llama.cpp's gguf_convert_endian.py, or get the usual file");
     if (version == 1)
-      return fail(Errc::unsupported, "GGUF version 1", std::string(where_), "version 2 or 3", {},
+      return fail(Errc::unsupported, "GGUF version 1", where_, "version 2 or 3", {},
                   "get a newer file, or convert the model again");
     if (version != 2 && version != 3)
-      return fail(Errc::unsupported, "this GGUF version", std::string(where_), "version 2 or 3",
+      return fail(Errc::unsupported, "this GGUF version", where_, "version 2 or 3",
                   std::to_string(version));
     TMODEL_TRY(tensor_count, take<std::uint64_t>("the header"));
     TMODEL_TRY(key_count, take<std::uint64_t>("the header"));
@@ -123,14 +123,14 @@ class GgufReader {
                              std::string_view what) const {
     const std::uint64_t fitting = left() / least_bytes;
     if (count <= fitting && count <= most) return {};
-    return fail(Errc::bad_file, std::string(what) + " is impossible", std::string(where_),
+    return fail(Errc::bad_file, std::string(what) + " is impossible", where_,
                 "at most " + std::to_string(fitting < most ? fitting : most), std::to_string(count),
                 "the file is damaged or its download was cut off");
   }
 
   expected<void> key_value(std::uint64_t index) {
     TMODEL_TRY(const std::string_view name, take_text(file_limits::key_bytes, "a key"));
-    if (name.empty()) return fail(Errc::bad_file, "key " + std::to_string(index) + " has no name", std::string(where_));
+    if (name.empty()) return fail(Errc::bad_file, "key " + std::to_string(index) + " has no name", where_);
     TMODEL_TRY(const std::uint32_t type, take<std::uint32_t>("a key's type"));
     TMODEL_TRY(MetaValue content, value(type, name));
     if (!source_.metadata.insert(std::string(name), std::move(content)))
@@ -217,7 +217,7 @@ class GgufReader {
     const std::string part = "the description of tensor " + std::to_string(index);
     TMODEL_TRY(const std::string_view name, take_text(file_limits::tensor_name_bytes, "a tensor's name"));
     if (name.empty())
-      return fail(Errc::bad_file, "tensor " + std::to_string(index) + " has no name", std::string(where_));
+      return fail(Errc::bad_file, "tensor " + std::to_string(index) + " has no name", where_);
     TMODEL_TRY(const std::uint32_t rank, take<std::uint32_t>(part));
     if (rank > gguf_max_rank)
       return fail(Errc::bad_file, "too many dimensions", tensor(name), "at most 4", std::to_string(rank));

@@ -93,7 +93,7 @@ expected<void> join_gguf_parts(Folder& folder, std::string_view name, std::uint3
         where, "part 1", {}, part_name ? "open " + gguf_part_name(part_name->prefix, 1, count) : "open the first part");
   if (!part_name || part_name->number != 1 || part_name->count != count)
     return fail(Errc::bad_file, "the name of a split model's first part", where, "NAME" + gguf_part_name("", 1, count),
-                std::string(name), "rename the parts, or the others cannot be found");
+                name, "rename the parts, or the others cannot be found");
   for (std::uint32_t number = 2; number <= count; ++number) {
     TMODEL_TRY(TensorSource part,
                read_gguf_part(folder, gguf_part_name(part_name->prefix, number, count), number, count));

@@ -237,7 +237,7 @@ class ModelReader {
       }
       list += (list.empty() ? "" : ", ") + name;
     }
-    return fail(Errc::bad_argument, "several GGUF files in the folder", std::string(where_), "one", std::move(list),
+    return fail(Errc::bad_argument, "several GGUF files in the folder", where_, "one", list,
                 "give the path of one");
   }
 
@@ -247,11 +247,11 @@ class ModelReader {
       hint = "PyTorch's .bin files are not read: convert them to safetensors";
     else if (folder_.has("adapter_config.json"))
       hint = "this is an adapter: merge it into its base model first";
-    return fail(Errc::bad_file, "no model in this folder", std::string(where_),
+    return fail(Errc::bad_file, "no model in this folder", where_,
                 what == OpenWhat::everything
                     ? "config.json with model.safetensors or model.safetensors.index.json, or a .gguf file"
                     : "tokenizer.json, tokenizer.model, tokenizer_config.json or a .gguf file",
-                {}, std::move(hint));
+                {}, hint);
   }
 
   Folder& folder_;
@@ -304,7 +304,7 @@ inline expected<ModelFiles> open_model(std::span<const std::byte> gguf, std::str
     TMODEL_CHECK(read_gguf(gguf, where, model.source));
     TMODEL_TRY(const std::uint32_t count, detail::gguf_part_count(model.source));
     if (count > 1)
-      return fail(Errc::bad_file, "one part of a split model", std::string(where), {}, {},
+      return fail(Errc::bad_file, "one part of a split model", where, {}, {},
                   "give all " + std::to_string(count) + " parts under their names");
     return model;
   });

@@ -91,7 +91,7 @@ constexpr SplitPath split_path(std::string_view path) noexcept {
 inline expected<std::string> checked_path(std::string_view path) {
   if (path.empty()) return fail(Errc::bad_argument, "the path is empty");
   if (path.find('\0') != std::string_view::npos)
-    return fail(Errc::bad_argument, "a zero byte in the path", std::string(path));
+    return fail(Errc::bad_argument, "a zero byte in the path", path);
   return std::string(path);
 }
 

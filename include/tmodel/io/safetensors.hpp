@@ -36,7 +36,7 @@ inline expected<TensorInfo> safetensors_entry(Json entry, std::span<const std::b
                                               std::string_view where) {
   const std::string_view name = entry.key();
   const auto wrong = [&](std::string what, std::string wanted = {}, std::string got = {}) {
-    return fail(Errc::bad_file, std::move(what), safetensors_place(where, name), std::move(wanted), std::move(got));
+    return fail(Errc::bad_file, what, safetensors_place(where, name), wanted, got);
   };
   if (!entry.is_object()) return wrong("not described by an object");
   const Json dtype = entry["dtype"], shape = entry["shape"], offsets = entry["data_offsets"];
@@ -91,7 +91,7 @@ inline expected<void> check_tiling(std::vector<TensorInfo>& tensors, std::uint64
     at += t.data.size();
   }
   if (at != end)
-    return fail(Errc::bad_file, "bytes after the last tensor", std::string(where),
+    return fail(Errc::bad_file, "bytes after the last tensor", where,
                 std::to_string(at - begin) + " bytes of data", std::to_string(end - begin));
   return {};
 }
@@ -100,7 +100,7 @@ inline expected<void> check_tiling(std::vector<TensorInfo>& tensors, std::uint64
 inline expected<void> check_header_metadata(Json entry, std::string_view where) {
   bool ok = entry.is_object();
   for (Json value = entry.first(); value; value = value.next()) ok = ok && value.is_string();
-  if (!ok) return fail(Errc::bad_file, "__metadata__ is not a map from strings to strings", std::string(where));
+  if (!ok) return fail(Errc::bad_file, "__metadata__ is not a map from strings to strings", where);
   return {};
 }
 
@@ -133,19 +133,19 @@ inline expected<void> read_safetensors(std::span<const std::byte> bytes, std::st
       // Only now: the length of a sound file may look like another format's magic (0x0280 like a pickle's).
       if (recognize_foreign(bytes) || detail::as_text(bytes).starts_with("GGUF"))
         return fail_foreign(bytes, where, kind);
-      if (fits) return fail(Errc::bad_file, "the header does not begin with {", std::string(where));
-      return fail(Errc::bad_file, "the header is longer than the file", std::string(where),
+      if (fits) return fail(Errc::bad_file, "the header does not begin with {", where);
+      return fail(Errc::bad_file, "the header is longer than the file", where,
                   "at most " + std::to_string(bytes.size() - 8) + " bytes", std::to_string(length),
                   "the file is damaged or its download was cut off");
     }
     if (length > file_limits::safetensors_header_bytes)
-      return fail(Errc::bad_file, "the header is too long", std::string(where),
+      return fail(Errc::bad_file, "the header is too long", where,
                   "at most " + std::to_string(file_limits::safetensors_header_bytes) + " bytes",
                   std::to_string(length));
     TMODEL_TRY(const JsonDocument document, JsonDocument::parse(header, where));
     const Json root = document.root();
     if (root.size() > file_limits::tensors)
-      return fail(Errc::bad_file, "too many tensors", std::string(where),
+      return fail(Errc::bad_file, "too many tensors", where,
                   "at most " + std::to_string(file_limits::tensors), std::to_string(root.size()));
 
     const std::uint64_t data_begin = 8 + length;

@@ -129,7 +129,7 @@ class Loader {
     const FormatTraits* format = find_format(t->format);
     if (format != nullptr && (extent(columns) % format->block_len != 0 ||
                               t->data.size() != extent(rows) * (extent(columns) / format->block_len) * format->block_bytes))
-      return fail(Errc::bad_tensor, "size does not fit the format", t->name, {}, std::string(format->name));
+      return fail(Errc::bad_tensor, "size does not fit the format", t->name, {}, format->name);
     const bool native = format != nullptr && B::Formats::visit(t->format, [&]<class Q>() {
       out.template set<Q>(arena_.template matrix<Q>(t->data, rows, columns));
     });

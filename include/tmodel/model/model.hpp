@@ -54,7 +54,7 @@ class Model {
     const std::string_view found = architecture_of(m);
     const auto names = m.dialect == Dialect::gguf ? facts.gguf_architectures : facts.model_types;
     if (std::find(names.begin(), names.end(), found) == names.end())
-      return fail(Errc::wrong_family, "model family", m.where, std::string(facts.name),
+      return fail(Errc::wrong_family, "model family", m.where, facts.name,
                   found.empty() ? "no architecture named" : std::string(found), "open it with the type of its family");
     TMODEL_TRY(ModelConfig c, facts.parse(m));
     TMODEL_CHECK(complete_rope(source, c));

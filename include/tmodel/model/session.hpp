@@ -57,7 +57,7 @@ class Session {
   static expected<SessionOptions> settle(const Model<B>& model, SessionOptions o) { return settle(model.config(), model.source(), o); }
   static expected<SessionOptions> settle(const ModelConfig& c, const TensorSource& source, SessionOptions o) {
     const auto bad = [](const char* what, std::string expected, int got) {
-      return fail(Errc::bad_argument, what, "session options", std::move(expected), std::to_string(got));
+      return fail(Errc::bad_argument, what, "session options", expected, std::to_string(got));
     };
     if (o.context < 0 || o.context > max_context) return bad("context", "0 to " + std::to_string(max_context), o.context);
     if (o.context == 0) o.context = std::min(c.max_positions, default_context);

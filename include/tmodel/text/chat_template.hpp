@@ -204,7 +204,7 @@ inline expected<std::vector<NamedTemplate>> find_chat_templates(const TemplateFi
       TMODEL_TRY(const JsonDocument document, JsonDocument::parse(text, name));
       const Json value = document.root()["chat_template"];
       const auto wrong = [&] {
-        return fail(Errc::bad_metadata, "chat_template is of a wrong type", std::string(name),
+        return fail(Errc::bad_metadata, "chat_template is of a wrong type", name,
                     "a string or a list of {name, template}");
       };
       if (!value || value.is_null()) continue;
@@ -235,7 +235,7 @@ inline expected<std::optional<std::string>> find_chat_template(const TemplateFil
       if (candidate.name == name) return std::optional<std::string>(std::move(candidate.source));
       names += (names.empty() ? "" : ", ") + candidate.name;
     }
-    return fail(Errc::bad_metadata, "the model has no chat template of this name", "chat_template", std::string(name),
+    return fail(Errc::bad_metadata, "the model has no chat template of this name", "chat_template", name,
                 names);
   });
 }

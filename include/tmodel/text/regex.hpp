@@ -55,7 +55,7 @@ class Regex {
     if (!regex.code_) {
       PCRE2_UCHAR8 text[160] = {};
       pcre2_get_error_message_8(number, text, sizeof text);
-      return fail(Errc::bad_file, "regular expression does not compile", std::string(where), {},
+      return fail(Errc::bad_file, "regular expression does not compile", where, {},
                   reinterpret_cast<const char*>(text));
     }
     regex.jit_ = pcre2_jit_compile_8(regex.code_.get(), PCRE2_JIT_COMPLETE) == 0;

@@ -58,7 +58,7 @@ class RegexTranslator {
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
   tl::unexpected<Error> refuse(std::string_view construct) const {
-    return fail(Errc::unsupported, "regular expression has " + std::string(construct), std::string(where_), {},
+    return fail(Errc::unsupported, "regular expression has " + std::string(construct), where_, {},
                 std::string(in_.substr(0, 200)));
   }
   bool next_is(std::string_view text) const { return in_.substr(at_, text.size()) == text; }

@@ -29,7 +29,7 @@ class GgufTokenizerReader {
     if (!model) return bad("tokenizer.ggml.model", "the file has no tokenizer");
     if (*model != "gpt2" && *model != "llama")
       return fail(Errc::unsupported, "tokenizer model is not supported", where("tokenizer.ggml.model"), "gpt2 or llama",
-                  std::string(*model));
+                  *model);
     parts_.bpe.byte_level = *model == "gpt2";
     TMODEL_CHECK(read_arrays());
     TMODEL_CHECK(parts_.bpe.byte_level ? read_byte_level() : read_sentencepiece());
@@ -47,7 +47,7 @@ class GgufTokenizerReader {
  private:
   std::string where(std::string_view key) const { return metadata_.where + ": " + std::string(key); }
   tl::unexpected<Error> bad(std::string_view key, std::string_view what, std::string_view got = {}) const {
-    return fail(Errc::bad_metadata, std::string(what), where(key), {}, std::string(got));
+    return fail(Errc::bad_metadata, what, where(key), {}, got);
   }
 
   expected<void> read_arrays() {
@@ -108,7 +108,7 @@ class GgufTokenizerReader {
     const std::string_view pre = metadata_.string("tokenizer.ggml.pre").value_or("default");
     const GgufPreTokenizer* known = find_gguf_pretokenizer(pre);
     if (known == nullptr)
-      return fail(Errc::unsupported, "pre-tokenizer is not known", where("tokenizer.ggml.pre"), {}, std::string(pre));
+      return fail(Errc::unsupported, "pre-tokenizer is not known", where("tokenizer.ggml.pre"), {}, pre);
     for (const std::string_view expression : known->expressions) {
       if (expression.empty()) break;
       TMODEL_TRY(const std::string pattern, translate_regex(expression, pre));

@@ -42,7 +42,7 @@ class JsonTokenizerReader {
     for (const auto* list : {&parts_.prefix, &parts_.suffix})
       for (const token_t id : *list)
         if (!parts_.vocabulary.has(id))
-          return fail(Errc::bad_file, "post_processor names a token that does not exist", std::string(where_));
+          return fail(Errc::bad_file, "post_processor names a token that does not exist", where_);
     TMODEL_CHECK(parts_.build_passes(AddedTokens::Order::leftmost_longest));
     parts_.collect_ends({});
     TMODEL_CHECK(parts_.vocabulary.shrink());
@@ -51,7 +51,7 @@ class JsonTokenizerReader {
 
  private:
   tl::unexpected<Error> bad(std::string_view what, std::string_view got = {}) const {
-    return fail(Errc::bad_file, std::string(what), std::string(where_), {}, std::string(got));
+    return fail(Errc::bad_file, what, where_, {}, got);
   }
 
   expected<void> check_model() {
@@ -63,7 +63,7 @@ class JsonTokenizerReader {
       if (!model[key].is_null() && !model[key].string("?").empty())
         return unsupported(std::string(key) + " is not supported", model[key].string(), where_);
     if (const auto dropout = model["dropout"].number(); dropout && *dropout != 0)
-      return fail(Errc::unsupported, "BPE dropout is not supported", std::string(where_));
+      return fail(Errc::unsupported, "BPE dropout is not supported", where_);
     return {};
   }
 
@@ -75,7 +75,7 @@ class JsonTokenizerReader {
       if (steps[i].kind == PreTokenizerStep::Kind::mark_spaces && steps[i].scheme == PrependScheme::first)
         return fail(Errc::unsupported,
                     "Metaspace with prepend_scheme first behind a normalizer and another pre_tokenizer",
-                    std::string(where_));
+                    where_);
     return {};
   }
 
@@ -213,7 +213,7 @@ class JsonTokenizerReader {
   expected<void> add_token(AddedToken token, std::optional<std::int64_t> id) {
     token.id = next_id(token.content);
     if (id && *id != token.id)
-      return fail(Errc::unsupported, "added token has another id than the reference gives it", std::string(where_),
+      return fail(Errc::unsupported, "added token has another id than the reference gives it", where_,
                   std::to_string(token.id), std::to_string(*id) + " for " + token.content);
     highest_added_ = std::max(highest_added_, token.id);
     added_.emplace(token.content, parts_.added.size());
@@ -233,7 +233,7 @@ class JsonTokenizerReader {
 
   expected<void> read_added_tokens() {
     if (root_["added_tokens"].size() > 65536)
-      return fail(Errc::unsupported, "more than 65,536 added tokens", std::string(where_));
+      return fail(Errc::unsupported, "more than 65,536 added tokens", where_);
     for (Json item = root_["added_tokens"].first(); item; item = item.next()) {
       AddedToken token = read_added(item);
       if (token.content.empty()) continue;
@@ -311,12 +311,12 @@ class JsonTokenizerReader {
         continue;
       }
       if (!vocabulary.has(token.id))
-        return fail(Errc::unsupported, "added token falls into a gap of the vocabulary", std::string(where_), {},
+        return fail(Errc::unsupported, "added token falls into a gap of the vocabulary", where_, {},
                     token.content);
       vocabulary.set_flags(token.id, flags);
       if (piece == vocabulary.piece(token.id)) continue;
       if (parts_.decoder.kind == Decoder::Kind::metaspace)
-        return fail(Errc::unsupported, "a normalized added token with a Metaspace decoder", std::string(where_), {},
+        return fail(Errc::unsupported, "a normalized added token with a Metaspace decoder", where_, {},
                     token.content);
       TMODEL_CHECK(vocabulary.set_piece(token.id, piece));
     }
@@ -351,7 +351,7 @@ class JsonTokenizerReader {
     const bool adds_bos = wants("add_bos_token", true), adds_eos = wants("add_eos_token", false);
     if ((adds_bos && parts_.bos < 0) || (adds_eos && parts_.eos < 0))
       return fail(Errc::bad_metadata, "tokenizer_config.json adds a bos or eos token that it does not name",
-                  std::string(where_));
+                  where_);
     parts_.prefix.clear();
     parts_.suffix.clear();
     if (adds_bos) parts_.prefix.push_back(parts_.bos);

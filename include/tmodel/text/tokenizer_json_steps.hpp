@@ -21,8 +21,8 @@ namespace detail {
 inline constexpr std::size_t max_steps = 32;
 
 inline tl::unexpected<Error> unsupported(std::string_view what, std::string_view got, std::string_view where) {
-  return fail(Errc::unsupported, std::string(what), std::string(where), {},
-              std::string(got.empty() ? "(no type)" : got));
+  return fail(Errc::unsupported, what, where, {},
+              got.empty() ? "(no type)" : got);
 }
 
 inline expected<Regex> compile_regex(std::string_view oniguruma, std::string_view where) {
@@ -53,7 +53,7 @@ inline expected<Pattern> read_pattern(Json value, std::string_view where) {
   }
   const Json regex = value["Regex"];
   if (!regex.is_string() || regex.string().empty())
-    return fail(Errc::bad_file, "pattern is empty or not known", std::string(where));
+    return fail(Errc::bad_file, "pattern is empty or not known", where);
   TMODEL_TRY(pattern.regex, compile_regex(regex.string(), where));
   return pattern;
 }
@@ -69,7 +69,7 @@ inline expected<void> read_normalizer(Json json, std::vector<NormalizerStep>& st
     return {};
   }
   if (steps.size() >= detail::max_steps)
-    return fail(Errc::unsupported, "more than 32 normalizer steps", std::string(where));
+    return fail(Errc::unsupported, "more than 32 normalizer steps", where);
   using Kind = NormalizerStep::Kind;
   NormalizerStep step;
   if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD") {
@@ -117,7 +117,7 @@ inline expected<void> read_pre_tokenizer(Json json, TokenizerParts& parts, std::
     return {};
   }
   if (steps.size() >= detail::max_steps)
-    return fail(Errc::unsupported, "more than 32 pre_tokenizer steps", std::string(where));
+    return fail(Errc::unsupported, "more than 32 pre_tokenizer steps", where);
   using Kind = PreTokenizerStep::Kind;
   PreTokenizerStep step;
   if (type == "Split") {
@@ -129,7 +129,7 @@ inline expected<void> read_pre_tokenizer(Json json, TokenizerParts& parts, std::
     step.invert = json["invert"].boolean();
   } else if (type == "ByteLevel") {
     if (parts.bpe.byte_level)
-      return fail(Errc::unsupported, "ByteLevel stands twice in the pre_tokenizer", std::string(where));
+      return fail(Errc::unsupported, "ByteLevel stands twice in the pre_tokenizer", where);
     parts.bpe.byte_level = true;
     if (json["add_prefix_space"].boolean(true)) {
       PreTokenizerStep prefix;
@@ -141,7 +141,7 @@ inline expected<void> read_pre_tokenizer(Json json, TokenizerParts& parts, std::
   } else if (type == "Metaspace") {
     step.kind = Kind::mark_spaces;
     step.text = json["replacement"].string(space_mark);
-    if (step.text.empty()) return fail(Errc::bad_file, "Metaspace has no replacement", std::string(where));
+    if (step.text.empty()) return fail(Errc::bad_file, "Metaspace has no replacement", where);
     const std::string_view scheme =
         json["prepend_scheme"].string(json["add_prefix_space"].boolean(true) ? "always" : "never");
     if (scheme != "always" && scheme != "first" && scheme != "never")
@@ -197,21 +197,21 @@ inline expected<void> read_post_processor(Json json, TokenizerParts& parts, std:
     for (Json item = json["single"].first(); item; item = item.next()) {
       if (const Json sequence = item["Sequence"]) {
         if (text_seen || sequence["id"].string() != "A")
-          return fail(Errc::unsupported, "template has the text twice", std::string(where));
+          return fail(Errc::unsupported, "template has the text twice", where);
         text_seen = true;
         continue;
       }
       const Json ids = json["special_tokens"][item["SpecialToken"]["id"].string()]["ids"];
       if (ids.size() == 0)
-        return fail(Errc::bad_file, "template names a special token without ids", std::string(where));
+        return fail(Errc::bad_file, "template names a special token without ids", where);
       for (Json id = ids.first(); id; id = id.next())
         if (!put(text_seen ? behind : before, id))
-          return fail(Errc::bad_file, "special token's id is not a number", std::string(where));
+          return fail(Errc::bad_file, "special token's id is not a number", where);
     }
-    if (!text_seen) return fail(Errc::unsupported, "template leaves the text out", std::string(where));
+    if (!text_seen) return fail(Errc::unsupported, "template leaves the text out", where);
   } else if (type == "BertProcessing" || type == "RobertaProcessing") {
     if (!put(before, json["cls"].first().next()) || !put(behind, json["sep"].first().next()))
-      return fail(Errc::bad_file, "cls or sep is not [text, id]", std::string(where));
+      return fail(Errc::bad_file, "cls or sep is not [text, id]", where);
   } else {
     return detail::unsupported("post_processor is not supported", type, where);
   }
@@ -246,7 +246,7 @@ inline expected<void> read_decoder(Json json, TokenizerParts& parts, PieceRule& 
     decoder.mark = steps[0]["replacement"].string(space_mark);
     const bool legacy = steps[0]["add_prefix_space"].boolean(true);
     decoder.drops_first_marks = steps[0]["prepend_scheme"].string(legacy ? "always" : "never") != "never";
-    if (decoder.mark.empty()) return fail(Errc::bad_file, "Metaspace has no replacement", std::string(where));
+    if (decoder.mark.empty()) return fail(Errc::bad_file, "Metaspace has no replacement", where);
     rule.replace.emplace_back(decoder.mark, " ");
     return {};
   }
@@ -256,7 +256,7 @@ inline expected<void> read_decoder(Json json, TokenizerParts& parts, PieceRule& 
     const std::string_view type = step["type"].string();
     if (type == "Replace" && !rule.byte_fallback && !fused) {
       TMODEL_TRY(const detail::Pattern pattern, detail::read_pattern(step["pattern"], where));
-      if (pattern.regex) return fail(Errc::unsupported, "decoder replaces by a regular expression", std::string(where));
+      if (pattern.regex) return fail(Errc::unsupported, "decoder replaces by a regular expression", where);
       rule.replace.emplace_back(pattern.text, step["content"].string());
     } else if (type == "ByteFallback" && !fused && !rule.byte_fallback) {
       rule.byte_fallback = true;
@@ -266,7 +266,7 @@ inline expected<void> read_decoder(Json json, TokenizerParts& parts, PieceRule& 
       const std::string_view content = step["content"].string();
       const auto start = step["start"].integer();
       if (content.empty() || content.size() != utf8_length_of(content[0]) || !start || *start < 0 || *start > 1024)
-        return fail(Errc::bad_file, "decoder Strip is malformed", std::string(where));
+        return fail(Errc::bad_file, "decoder Strip is malformed", where);
       decoder.strip = decode_utf8(content);
       decoder.strip_count = static_cast<std::uint32_t>(*start);
     } else {

@@ -14,8 +14,7 @@ using Outcome = tl::expected<T, Raised>;
 /// A failure whose message is these parts in a row. Out of line, with views: a failure is raised in 300 places.
 TMODEL_NOINLINE inline tl::unexpected<Raised> raise(std::initializer_list<std::string_view> what,
                                                     Errc code = Errc::bad_template) {
-  Raised error(new Error);
-  error->code = code;
+  Raised error(new Error(code));
   for (const std::string_view part : what) error->what += part;
   return tl::unexpected<Raised>(std::move(error));
 }
