@@ -9,6 +9,15 @@ namespace {
 
 using namespace tmodel;
 
+// Every pair of threads and chunks in the release build; the corners where instructions cost ten times as much.
+#if TMODEL_TEST_ALL
+constexpr bool every_pair = true;
+constexpr int layers = 2;
+#else
+constexpr bool every_pair = false;
+constexpr int layers = 1;
+#endif
+
 template <class B, class Q>
 struct Case {
   using Backend = B;
@@ -20,7 +29,7 @@ class SameBits : public ::testing::Test {
  protected:
   using B = typename C::Backend;
   static constexpr int tokens = 97;
-  tiny::Sizes sizes{.dim = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .ffn_dim = 512, .vocab = 101};
+  tiny::Sizes sizes{.layers = layers, .dim = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .ffn_dim = 512, .vocab = 101};
   tiny::Data data;
   std::vector<token_t> ids = tiny::prompt(tokens, sizes.vocab);
 
@@ -51,7 +60,7 @@ TYPED_TEST_SUITE(SameBits, Cases);
 
 TYPED_TEST(SameBits, threads_and_chunks_do_not_change_logits) {
   for (const KvType kv : {KvType::f16, KvType::f32, KvType::q8_0}) {
-    const bool all = kv == KvType::f16;  // the other cache types: the corners
+    const bool all = every_pair && kv == KvType::f16;  // the other cache types: the corners
     const auto want = this->expected_logits(kv);
     ASSERT_EQ(want.size(), static_cast<std::size_t>(this->tokens * this->sizes.vocab));
     for (const int threads : all ? std::vector{1, 2, 3, 5} : std::vector{1, 3}) {

@@ -10,6 +10,7 @@
 namespace tmodel::inline v0::cpu::x86 {
 
 /// A chunk of weights. Element e of part p is scales[p] * (q or |q| with its sign) [* factor of its half] + offset.
+/// Codes<Q>: scales() reads those of 256 elements; codes() the 32 of a block, in formats of 256 those of part p.
 /// Formats whose codes are symmetric about o are stored as codes + o with offsets -o * scale: that is exact in f32.
 template <bool signs, bool halves>
 struct Unpacked {
@@ -48,15 +49,11 @@ TMODEL_INLINE __m256i look_up(const std::int8_t (&table)[16], __m256i codes) noe
   return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load16(table)), codes);
 }
 
-/// The f16 `d` of 8 blocks, 0 for those from `count` on.
-template <bool all, class Block>
-TMODEL_INLINE __m256 scales_of(const Block* b, int count) noexcept {
-  const auto bits = [&](int i) { return static_cast<short>(b[i].d.bits); };
-  if constexpr (all)
-    return _mm256_cvtph_ps(_mm_setr_epi16(bits(0), bits(1), bits(2), bits(3), bits(4), bits(5), bits(6), bits(7)));
-  alignas(16) std::uint16_t some[chunk_parts] = {};
-  for (int i = 0; i < count; ++i) some[i] = b[i].d.bits;
-  return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(some)));
+/// The f16 `d` of 8 blocks.
+template <class Block>
+TMODEL_INLINE __m256 scales_of(const Block* b) noexcept {
+  const auto bits = [&](int i) TMODEL_INLINE_LAMBDA { return static_cast<short>(b[i].d.bits); };
+  return _mm256_cvtph_ps(_mm_setr_epi16(bits(0), bits(1), bits(2), bits(3), bits(4), bits(5), bits(6), bits(7)));
 }
 
 /// Scales, and the offsets of codes that are stored plus `origin`.
@@ -66,23 +63,13 @@ TMODEL_INLINE void put(auto& w, __m256 scales, f32 origin) noexcept {
 }
 
 /// `d` and `m`, neighbours, of 8 blocks.
-template <bool all, class Block>
-TMODEL_INLINE void scales_and_offsets(const Block* b, int count, auto& w) noexcept {
-  const auto both = [&](int i) TMODEL_INLINE_LAMBDA { return load_unaligned<int>(b + i); };  // d and m stand first
-  __m256i pairs;
-  if constexpr (all) {
-    const auto four = [&](int i) TMODEL_INLINE_LAMBDA {  // by hand: g++ 12 builds _mm256_setr_epi32 of loads in memory
-      const auto two = [&](int k) TMODEL_INLINE_LAMBDA {
-        return _mm_unpacklo_epi32(_mm_cvtsi32_si128(both(k)), _mm_cvtsi32_si128(both(k + 1)));
-      };
-      return _mm_unpacklo_epi64(two(i), two(i + 2));
-    };
-    pairs = _mm256_set_m128i(four(4), four(0));
-  } else {
-    alignas(32) int some[chunk_parts] = {};
-    for (int i = 0; i < count; ++i) some[i] = both(i);
-    pairs = _mm256_load_si256(reinterpret_cast<const __m256i*>(some));
-  }
+template <class Block>
+TMODEL_INLINE void scales_and_offsets(const Block* b, auto& w) noexcept {
+  const auto two = [&](int i) TMODEL_INLINE_LAMBDA {  // by hand: g++ 12 builds _mm256_setr_epi32 of loads in memory
+    return _mm_unpacklo_epi32(_mm_cvtsi32_si128(load_unaligned<int>(b + i)), _mm_cvtsi32_si128(load_unaligned<int>(b + i + 1)));
+  };
+  const auto four = [&](int i) TMODEL_INLINE_LAMBDA { return _mm_unpacklo_epi64(two(i), two(i + 2)); };
+  const __m256i pairs = _mm256_set_m128i(four(4), four(0));
   const __m256i mixed =
       _mm256_packus_epi32(_mm256_and_si256(pairs, _mm256_set1_epi32(0xFFFF)), _mm256_srli_epi32(pairs, 16));
   const __m256i apart = _mm256_permute4x64_epi64(mixed, 0xD8);
@@ -93,98 +80,82 @@ TMODEL_INLINE void scales_and_offsets(const Block* b, int count, auto& w) noexce
 template <>
 struct Codes<Q4_0> {
   static constexpr bool signs = false, halves = false;
-  template <int p>
-  TMODEL_INLINE static __m256i codes(const Q4_0::Block* b) noexcept {
-    return nibbles(b[p].qs);
+  TMODEL_INLINE static __m256i codes(const Q4_0::Block& b) noexcept {
+    return nibbles(b.qs);
   }
-  template <bool all>
-  TMODEL_INLINE static void scales(const Q4_0::Block* b, int count, auto& w) noexcept {
-    put(w, scales_of<all>(b, count), 8.f);
+  TMODEL_INLINE static void scales(const Q4_0::Block* b, auto& w) noexcept {
+    put(w, scales_of(b), 8.f);
   }
 };
 
 template <>
 struct Codes<Q4_1> {
   static constexpr bool signs = false, halves = false;
-  template <int p>
-  TMODEL_INLINE static __m256i codes(const Q4_1::Block* b) noexcept {
-    return nibbles(b[p].qs);
+  TMODEL_INLINE static __m256i codes(const Q4_1::Block& b) noexcept {
+    return nibbles(b.qs);
   }
-  template <bool all>
-  TMODEL_INLINE static void scales(const Q4_1::Block* b, int count, auto& w) noexcept {
-    scales_and_offsets<all>(b, count, w);
+  TMODEL_INLINE static void scales(const Q4_1::Block* b, auto& w) noexcept {
+    scales_and_offsets(b, w);
   }
 };
 
 template <>
 struct Codes<Q5_0> {
   static constexpr bool signs = false, halves = false;
-  template <int p>
-  TMODEL_INLINE static __m256i codes(const Q5_0::Block* b) noexcept {
-    return _mm256_or_si256(nibbles(b[p].qs), fifth_bits(b[p].qh));
+  TMODEL_INLINE static __m256i codes(const Q5_0::Block& b) noexcept {
+    return _mm256_or_si256(nibbles(b.qs), fifth_bits(b.qh));
   }
-  template <bool all>
-  TMODEL_INLINE static void scales(const Q5_0::Block* b, int count, auto& w) noexcept {
-    put(w, scales_of<all>(b, count), 16.f);
+  TMODEL_INLINE static void scales(const Q5_0::Block* b, auto& w) noexcept {
+    put(w, scales_of(b), 16.f);
   }
 };
 
 template <>
 struct Codes<Q5_1> {
   static constexpr bool signs = false, halves = false;
-  template <int p>
-  TMODEL_INLINE static __m256i codes(const Q5_1::Block* b) noexcept {
-    return _mm256_or_si256(nibbles(b[p].qs), fifth_bits(b[p].qh));
+  TMODEL_INLINE static __m256i codes(const Q5_1::Block& b) noexcept {
+    return _mm256_or_si256(nibbles(b.qs), fifth_bits(b.qh));
   }
-  template <bool all>
-  TMODEL_INLINE static void scales(const Q5_1::Block* b, int count, auto& w) noexcept {
-    scales_and_offsets<all>(b, count, w);
+  TMODEL_INLINE static void scales(const Q5_1::Block* b, auto& w) noexcept {
+    scales_and_offsets(b, w);
   }
 };
 
 template <>
 struct Codes<Q8_0> {
   static constexpr bool signs = true, halves = false;
-  template <int p>
-  TMODEL_INLINE static __m256i codes(const Q8_0::Block* b) noexcept {
-    return load32(b[p].qs);
+  TMODEL_INLINE static __m256i codes(const Q8_0::Block& b) noexcept {
+    return load32(b.qs);
   }
-  template <bool all>
-  TMODEL_INLINE static void scales(const Q8_0::Block* b, int count, auto& w) noexcept {
-    _mm256_store_ps(w.scales, scales_of<all>(b, count));
+  TMODEL_INLINE static void scales(const Q8_0::Block* b, auto& w) noexcept {
+    _mm256_store_ps(w.scales, scales_of(b));
   }
 };
 
 template <>
 struct Codes<IQ4_NL> {
   static constexpr bool signs = true, halves = false;
-  template <int p>
-  TMODEL_INLINE static __m256i codes(const IQ4_NL::Block* b) noexcept {
-    return look_up(detail::nonlinear::iq4_values, nibbles(b[p].qs));
+  TMODEL_INLINE static __m256i codes(const IQ4_NL::Block& b) noexcept {
+    return look_up(detail::nonlinear::iq4_values, nibbles(b.qs));
   }
-  template <bool all>
-  TMODEL_INLINE static void scales(const IQ4_NL::Block* b, int count, auto& w) noexcept {
-    _mm256_store_ps(w.scales, scales_of<all>(b, count));
+  TMODEL_INLINE static void scales(const IQ4_NL::Block* b, auto& w) noexcept {
+    _mm256_store_ps(w.scales, scales_of(b));
   }
 };
 
 template <>
 struct Codes<MXFP4> {
   static constexpr bool signs = true, halves = false;
-  template <int p>
-  TMODEL_INLINE static __m256i codes(const MXFP4::Block* b) noexcept {
-    return look_up(detail::nonlinear::e2m1_doubled, nibbles(b[p].qs));
+  TMODEL_INLINE static __m256i codes(const MXFP4::Block& b) noexcept {
+    return look_up(detail::nonlinear::e2m1_doubled, nibbles(b.qs));
   }
-  template <bool all>
-  TMODEL_INLINE static void scales(const MXFP4::Block* b, int count, auto& w) noexcept {
-    const auto e = [&](int i) { return all || i < count ? static_cast<int>(b[i].e) : 0; };
+  TMODEL_INLINE static void scales(const MXFP4::Block* b, auto& w) noexcept {
+    const auto e = [&](int i) TMODEL_INLINE_LAMBDA { return static_cast<int>(b[i].e); };
     const __m256i exponent = _mm256_setr_epi32(e(0), e(1), e(2), e(3), e(4), e(5), e(6), e(7));
     const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(exponent, _mm256_set1_epi32(1)), 23);
     const __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), exponent);  // 2^-128 and 2^-127 are subnormal
     const __m256i is_normal = _mm256_cmpgt_epi32(exponent, _mm256_set1_epi32(1));
-    const __m256i there = _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-    _mm256_store_ps(w.scales,
-                    _mm256_castsi256_ps(_mm256_and_si256(there, _mm256_blendv_epi8(tiny, normal, is_normal))));
+    _mm256_store_ps(w.scales, _mm256_castsi256_ps(_mm256_blendv_epi8(tiny, normal, is_normal)));
   }
 };
 
@@ -211,8 +182,7 @@ struct Codes<Q4_K> {
   TMODEL_INLINE static __m256i codes(const Q4_K::Block* b) noexcept {
     return _mm256_and_si256(_mm256_srli_epi16(load32(b->qs + p / 2 * 32), p % 2 * 4), _mm256_set1_epi8(15));
   }
-  template <bool>
-  TMODEL_INLINE static void scales(const Q4_K::Block* b, int, auto& w) noexcept {
+  TMODEL_INLINE static void scales(const Q4_K::Block* b, auto& w) noexcept {
     scales_and_minimums(b->scales, b->d, b->dmin, w);
   }
 };
@@ -235,8 +205,7 @@ struct Codes<Q5_K> {
         _mm256_and_si256(_mm256_srli_epi16(load32(b->qs + p / 2 * 32), p % 2 * 4), _mm256_set1_epi8(15));
     return _mm256_or_si256(low, moved_bit<p, 4>(load32(b->qh)));
   }
-  template <bool>
-  TMODEL_INLINE static void scales(const Q5_K::Block* b, int, auto& w) noexcept {
+  TMODEL_INLINE static void scales(const Q5_K::Block* b, auto& w) noexcept {
     scales_and_minimums(b->scales, b->d, b->dmin, w);
   }
 };
@@ -248,8 +217,7 @@ struct Codes<IQ4_XS> {
   TMODEL_INLINE static __m256i codes(const IQ4_XS::Block* b) noexcept {
     return look_up(detail::nonlinear::iq4_values, nibbles(b->qs + 16 * p));
   }
-  template <bool>
-  TMODEL_INLINE static void scales(const IQ4_XS::Block* b, int, auto& w) noexcept {
+  TMODEL_INLINE static void scales(const IQ4_XS::Block* b, auto& w) noexcept {
     const __m256i fours = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28), twos = _mm256_srli_epi32(fours, 1);
     const __m256i low = _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(load_unaligned<int>(b->scales_l)), fours),
                                          _mm256_set1_epi32(15));
@@ -285,8 +253,7 @@ struct Codes<Q2_K> {
   TMODEL_INLINE static __m256i codes(const Q2_K::Block* b) noexcept {
     return _mm256_and_si256(_mm256_srli_epi16(load32(b->qs + p / 4 * 32), p % 4 * 2), _mm256_set1_epi8(3));
   }
-  template <bool>
-  TMODEL_INLINE static void scales(const Q2_K::Block* b, int, auto& w) noexcept {
+  TMODEL_INLINE static void scales(const Q2_K::Block* b, auto& w) noexcept {
     const __m128i packed = load16(b->scales), low = _mm_set1_epi8(15);
     _mm256_store_ps(w.scales, _mm256_set1_ps(_cvtsh_ss(b->d.bits)));
     put_factors(_mm_and_si128(packed, low), w);
@@ -302,8 +269,7 @@ struct Codes<Q3_K> {
     const __m256i low = _mm256_and_si256(_mm256_srli_epi16(load32(b->qs + p / 4 * 32), p % 4 * 2), _mm256_set1_epi8(3));
     return _mm256_or_si256(low, moved_bit<p, 2>(load32(b->hmask)));
   }
-  template <bool>
-  TMODEL_INLINE static void scales(const Q3_K::Block* b, int, auto& w) noexcept {
+  TMODEL_INLINE static void scales(const Q3_K::Block* b, auto& w) noexcept {
     const auto x = load_unaligned<std::uint32_t>(b->scales), y = load_unaligned<std::uint32_t>(b->scales + 4),
                z = load_unaligned<std::uint32_t>(b->scales + 8);
     const auto six = [&](std::uint32_t low, int shift) {
@@ -331,8 +297,7 @@ struct Codes<Q6_K> {
     if constexpr (from > 4) high = _mm256_srli_epi16(bits, from - 4);
     return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)), _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
   }
-  template <bool>
-  TMODEL_INLINE static void scales(const Q6_K::Block* b, int, auto& w) noexcept {
+  TMODEL_INLINE static void scales(const Q6_K::Block* b, auto& w) noexcept {
     const __m128i scale = load16(b->scales);
     const f32 d = _cvtsh_ss(b->d.bits);
     _mm256_store_ps(w.scales, _mm256_set1_ps(d));

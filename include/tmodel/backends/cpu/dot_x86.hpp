@@ -13,19 +13,22 @@ requires(x86::has_codes<Q>) struct Dot<avx2, Q> {
   using C = x86::Codes<Q>;
   using Weights = x86::Unpacked<C::signs, C::halves>;
 
-  /// The chunk's first `parts` parts; the scales of the others become 0.
+  /// The chunk's first `parts` parts; the others need not be there.
   TMODEL_INLINE static void unpack(const typename Q::Block* blocks, int parts, Weights& w) noexcept {
-    const auto put = [&](auto p) TMODEL_INLINE_LAMBDA {
-      _mm256_store_si256(reinterpret_cast<__m256i*>(w.q + p * part_len), C::template codes<p>(blocks));
+    const auto put = [&](auto p, __m256i codes) TMODEL_INLINE_LAMBDA {
+      _mm256_store_si256(reinterpret_cast<__m256i*>(w.q + p * part_len), codes);
     };
-    if (parts == chunk_parts) {
-      C::template scales<true>(blocks, chunk_parts, w);
-      unroll<chunk_parts>(put);
+    if constexpr (Q::block_len == chunk_len) {
+      C::scales(blocks, w);
+      unroll<chunk_parts>([&](auto p) TMODEL_INLINE_LAMBDA { put(p, C::template codes<p>(blocks)); });
+    } else if (parts == chunk_parts) {
+      C::scales(blocks, w);
+      unroll<chunk_parts>([&](auto p) TMODEL_INLINE_LAMBDA { put(p, C::codes(blocks[p])); });
     } else {
-      C::template scales<false>(blocks, parts, w);
-      unroll<chunk_parts>([&](auto p) TMODEL_INLINE_LAMBDA {
-        if (p < parts) put(p);
-      });
+      typename Q::Block padded[chunk_parts] = {};
+      std::copy_n(blocks, parts, padded);
+      C::scales(padded, w);
+      for (int p = 0; p < parts; ++p) put(p, C::codes(blocks[p]));
     }
   }
 
