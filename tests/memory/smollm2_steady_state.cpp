@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
+#include "tmodel/backends/reference.hpp"
 #include "tmodel/tmodel.hpp"
 
 namespace {
@@ -11,7 +14,7 @@ namespace {
 using namespace tmodel;
 
 template <class B>
-void thousand_steps_allocate_nothing() {
+void steps_allocate_nothing(int steps) {
   auto model = Transformer<LlamaTraits, B>::load(TMODEL_SMOLLM2, {.session = {.context = 1100}, .text = TextUse::required});
   ASSERT_TRUE(model) << model.error().message();
   const Tokenizer& tokenizer = model->language()->tokenizer();
@@ -25,16 +28,21 @@ void thousand_steps_allocate_nothing() {
   token_t id = 1;
   ASSERT_TRUE(session->append(std::span(&id, 1)));
   const long before = tmodel::testing::Allocations::calls;
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < steps; ++i) {
     id = (*sampler)(session->logits(), session->tokens(), {.seed = 5, .sequence = 0, .position = static_cast<std::uint64_t>(i)});
     bytes += stream->push(id).size();
     if (!session->append(std::span(&id, 1))) break;
   }
   EXPECT_EQ(tmodel::testing::Allocations::calls, before);
-  EXPECT_EQ(session->length(), 1001);
-  EXPECT_GT(bytes, 1000u);
+  EXPECT_EQ(session->length(), steps + 1);
+  EXPECT_GT(bytes, static_cast<std::size_t>(steps));
 }
 
-TEST(SmolLm2SteadyState, cpu_allocates_nothing_in_a_thousand_steps) { thousand_steps_allocate_nothing<CpuSimd<f32>>(); }
+TEST(SmolLm2SteadyState, cpu_allocates_nothing_in_a_thousand_steps) { steps_allocate_nothing<CpuSimd<f32>>(1000); }
+/// Reference takes a third of a second for a step: ./test --long asks for the thousand.
+TEST(SmolLm2SteadyState, reference_allocates_nothing) {
+  const char* asked = std::getenv("TMODEL_REFERENCE_STEPS");
+  steps_allocate_nothing<Reference<f32>>(asked != nullptr ? std::atoi(asked) : 40);
+}
 
 }  // namespace

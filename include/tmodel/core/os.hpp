@@ -102,6 +102,12 @@ class MappedFile {
   std::span<const std::byte> bytes() const noexcept { return {static_cast<const std::byte*>(data_), size_}; }
   std::string_view text() const noexcept { return {static_cast<const char*>(data_), size_}; }
 
+  /// Gives back the memory of the whole pages among the first `bytes`; they are read again when touched.
+  void release(std::size_t bytes) const noexcept {
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    if (const std::size_t whole = bytes / page * page; whole != 0) ::madvise(data_, whole, MADV_DONTNEED);
+  }
+
  private:
   void* data_ = nullptr;
   std::size_t size_ = 0;

@@ -3,6 +3,7 @@
 // Callers with a container of their own fill one by hand.
 
 #include <algorithm>
+#include <functional>
 #include <array>
 #include <string>
 #include <string_view>
@@ -43,6 +44,18 @@ class TensorSource {
   Metadata metadata;
   std::vector<TensorInfo> tensors;  ///< sorted by name once sort() was called
   std::vector<os::MappedFile> files;
+
+  /// Gives back the memory of what stands before the tensors in each file: vocabulary, templates, headers, which loading
+  /// has read. What is asked for later is read again.
+  void release_text() const noexcept {
+    for (const os::MappedFile& file : files) {
+      const std::byte* const begin = file.bytes().data();
+      const std::byte* first = begin + file.bytes().size();
+      for (const TensorInfo& t : tensors)
+        if (!std::less<>()(t.data.data(), begin) && std::less<>()(t.data.data(), first)) first = t.data.data();
+      file.release(static_cast<std::size_t>(first - begin));
+    }
+  }
 
   /// Call after filling `tensors`. Errors: bad_file if a name stands twice.
   expected<void> sort() {

@@ -87,6 +87,7 @@ class Model {
     Loader<B> loader(model->source_, model->config_, model->spec(), missing, model->arena_);
     TMODEL_TRY(model->weights_, loader.load(facts.plan));
     TMODEL_CHECK(model->arena_.finish());
+    model->source_.release_text();
     return model;
   }
 

@@ -32,6 +32,16 @@ class FlatArray {
   }
   expected<void> push_back(const T& value) { return append(std::span<const T>(&value, 1)); }
 
+  /// Room for n elements, exactly; what is known beforehand leaves no holes behind. Errors: out_of_memory.
+  expected<void> reserve(std::size_t n) {
+    std::size_t bytes = 0;
+    if (!multiply(n, sizeof(T), bytes)) return fail(Errc::out_of_memory);
+    TMODEL_TRY(Buffer grown, Buffer::allocate(bytes));
+    if (size_ != 0) std::memcpy(grown.data(), buffer_.data(), size_ * sizeof(T));
+    buffer_ = std::move(grown);
+    return {};
+  }
+
   /// Makes bytes() the size of what is held. Errors: out_of_memory.
   expected<void> shrink() { return size_ == capacity() ? expected<void>{} : reserve(size_); }
 
@@ -46,14 +56,6 @@ class FlatArray {
 
  private:
   std::size_t capacity() const noexcept { return buffer_.size() / sizeof(T); }
-  expected<void> reserve(std::size_t n) {
-    std::size_t bytes = 0;
-    if (!multiply(n, sizeof(T), bytes)) return fail(Errc::out_of_memory);
-    TMODEL_TRY(Buffer grown, Buffer::allocate(bytes));
-    if (size_ != 0) std::memcpy(grown.data(), buffer_.data(), size_ * sizeof(T));
-    buffer_ = std::move(grown);
-    return {};
-  }
   Buffer buffer_;
   std::size_t size_ = 0;
 };

@@ -64,7 +64,7 @@ class GgufTokenizerReader {
       return bad("tokenizer.ggml.token_type", "not one integer a token");
     if (scores_ != nullptr && (scores_->count != tokens_->count || scores_->type != MetaType::f32))
       return bad("tokenizer.ggml.scores", "not one f32 a token");
-    return {};
+    return parts_.vocabulary.reserve(tokens_->count, tokens_->raw.size() - 8 * tokens_->count);
   }
 
   /// Calls fn(id, text, type) for every token; fn returns expected<void>.

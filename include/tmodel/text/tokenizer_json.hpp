@@ -131,14 +131,16 @@ class JsonTokenizerReader {
   expected<void> read_vocabulary() {
     const Json vocab = root_["model"]["vocab"];
     count_ = vocab.size();
-    std::size_t rows = 0;
+    std::size_t rows = 0, text_bytes = 0;
     for (Json entry = vocab.first(); entry; entry = entry.next()) {
+      text_bytes += entry.key().size();
       const auto id = entry.integer();
       // Ids may have gaps, but what is allocated stays in proportion to the file.
       if (!id || *id < 0 || static_cast<std::uint64_t>(*id) > 2 * count_ + 65536)
         return bad("token id is not a number in range", entry.key());
       rows = std::max(rows, static_cast<std::size_t>(*id) + 1);
     }
+    TMODEL_CHECK(parts_.vocabulary.reserve(rows, text_bytes));
     TMODEL_TRY(auto by_id, FlatArray<std::string_view>::allocate(rows));
     for (Json entry = vocab.first(); entry; entry = entry.next()) {
       std::string_view& row = by_id[static_cast<std::size_t>(*entry.integer())];

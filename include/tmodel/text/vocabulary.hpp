@@ -55,6 +55,12 @@ enum TokenFlags : std::uint32_t {
 
 class Vocabulary {
  public:
+  /// Room for what the file says will come. Errors: out_of_memory.
+  expected<void> reserve(std::size_t tokens, std::size_t text_bytes) {
+    TMODEL_CHECK(pool_.reserve(text_bytes));
+    return tokens_.reserve(tokens);
+  }
+
   /// Appends the next id. text: what encoding compares (raw bytes for byte-level models); piece: what decoding gives.
   /// Errors: bad_file (over 4 GiB), out_of_memory.
   expected<void> add(std::string_view text, std::string_view piece, std::uint32_t flags) {

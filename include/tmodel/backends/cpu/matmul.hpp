@@ -55,7 +55,7 @@ TMODEL_NOINLINE void quantized_row(const HostMatrix<Q>& m, const Q8Chunk* x, f32
     }
     if constexpr (blocks_per_chunk > 1)
       if (const int rest = parts - whole * chunk_parts; rest > 0) {
-        typename D::Weights w{};  // g++ 12 cannot see that product() reads what unpack() wrote
+        typename D::Weights w;
         D::unpack(blocks, rest, w);
         acc = acc + D::product(w, x[whole], rest);
       }
