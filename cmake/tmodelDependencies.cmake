@@ -1,6 +1,6 @@
 # Finds what a component of tmodel needs and defines imported targets for what ships no usable CMake package.
 # Included by the build itself and by the installed package, so that both agree.
-#   tmodel_find_component(<tmodel|cpu|opencl|reference> <found variable> <reason variable>)
+#   tmodel_find_component(<tmodel|cpu|opencl|spm|reference> <found variable> <reason variable>)
 
 macro(tmodel_header_library name header package)
   if(NOT TARGET tmodel_deps::${name})
@@ -44,6 +44,8 @@ macro(tmodel_find_component component found reason)
   elseif("${component}" STREQUAL "cpu")
     # Debian's xsimd target drags in xtl, which it does not find: the header is all that is needed.
     tmodel_header_library(xsimd xsimd/xsimd.hpp libxsimd-dev)
+  elseif("${component}" STREQUAL "spm")
+    tmodel_linked_library(sentencepiece sentencepiece_processor.h sentencepiece libsentencepiece-dev)
   elseif("${component}" STREQUAL "reference")
     find_package(Eigen3 3.3 QUIET NO_MODULE)
     if(NOT TARGET Eigen3::Eigen)

@@ -4,11 +4,12 @@
 include(CMakePackageConfigHelpers)
 include(${CMAKE_CURRENT_LIST_DIR}/tmodelDependencies.cmake)
 
-set(tmodel_components tmodel cpu opencl reference)
+set(tmodel_components tmodel cpu opencl spm reference)
 set(tmodel_links_tmodel tmodel_deps::expected tmodel_deps::json tmodel_deps::pcre2 tmodel_deps::utf8proc Threads::Threads)
 set(tmodel_links_cpu tmodel_deps::xsimd)
 set(tmodel_links_reference Eigen3::Eigen)
 set(tmodel_links_opencl OpenCL::OpenCL)
+set(tmodel_links_spm tmodel_deps::sentencepiece)
 
 set(tmodel_available "")
 foreach(component ${tmodel_components})

@@ -14,7 +14,7 @@ foreach(header ${headers})
   list(APPEND alone ${CMAKE_CURRENT_BINARY_DIR}/headers/${id}.cpp)
 endforeach()
 add_library(each_header_alone OBJECT ${alone})
-target_link_libraries(each_header_alone PRIVATE tmodel::tmodel tmodel::cpu tmodel::reference tmodel::opencl)
+target_link_libraries(each_header_alone PRIVATE tmodel::tmodel tmodel::cpu tmodel::reference tmodel::opencl tmodel::spm)
 target_compile_options(each_header_alone PRIVATE -fsyntax-only -Wall -Wextra -Wconversion -Werror)
 
 # The whole library as machine code: it calls nothing that ends or prints to the process.

@@ -14,7 +14,7 @@ AREAS = {
     "quant":     (r"quant/.*", {"core", "quant"}, {}),
     "io":        (r"io/.*", {"core", "io"}, {}),
     "families":  (r"families/.*", {"core", "families"}, {}),
-    "text":      (r"text/.*", {"core", "text"}, {r"text/regex\.hpp": ["pcre2.h"], r"text/unicode\.hpp": ["utf8proc.h"]}),
+    "text":      (r"text/.*", {"core", "text"}, {r"text/regex\.hpp": ["pcre2.h"], r"text/unicode\.hpp": ["utf8proc.h"], r"text/spm\.hpp": ["sentencepiece_processor.h"]}),
     "host":      (r"backends/host\.hpp", {"core", "quant"}, {}),
     "reference": (r"backends/reference\.hpp", {"core", "quant", "host"}, {r".*": ["Eigen/"]}),
     "cpu":       (r"backends/(cpu_simd\.hpp|cpu/.*)", {"core", "quant", "host", "cpu"}, {r".*": ["xsimd/", "immintrin.h", "arm_neon.h"]}),

@@ -1,6 +1,9 @@
-// main() of every program: compiled for the baseline instruction set, asks the CPU before it calls the rest.
+// main() of every program: compiled for the baseline instruction set, asks the CPU before anything else of the program
+// runs. It includes no header of the library: an inline function compiled here and there would be linked once, and not
+// necessarily the copy that this machine can run.
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "program/cpu_features.hpp"
 
@@ -22,13 +25,15 @@ const char* missing_feature([[maybe_unused]] unsigned required) {
   return nullptr;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+// Before the constructors of static objects, which are compiled for the wider instruction set too.
+[[gnu::constructor(101)]] void check_cpu() {
   if (const char* feature = missing_feature(program::required_features)) {
     std::fprintf(stderr, "error: CPU not supported: this program was built for %s, which this machine lacks; build it with -DTMODEL_ARCH=baseline\n",
                  feature);
-    return 4;
+    std::_Exit(4);
   }
-  return program::run(argc, argv);
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return program::run(argc, argv); }

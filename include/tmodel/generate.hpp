@@ -33,8 +33,8 @@ struct Generation {
 /// Appends the prompt, then draws and appends tokens until a rule says stop. An error leaves the session with what was
 /// computed. Errors: those of Session::append(); once the prompt is read, a full context and a set cancel flag are
 /// reasons to stop and no errors.
-template <class SessionT, class SamplerT>
-expected<Generation> generate(SessionT& session, const Tokenizer& tokenizer, SamplerT& sampler, std::span<const token_t> prompt,
+template <class SessionT, TextTokenizer TokenizerT, TokenSampler SamplerT>
+expected<Generation> generate(SessionT& session, const TokenizerT& tokenizer, SamplerT& sampler, std::span<const token_t> prompt,
                               const GenerateOptions& o) {
   return guard([&]() -> expected<Generation> {
     Generation result{.prompt_tokens = static_cast<int>(prompt.size())};

@@ -18,16 +18,18 @@ struct Allocations {
   static inline std::atomic<std::size_t> limit{~std::size_t{0}};
   static inline std::atomic<std::size_t> refused{0};  ///< allocations that the limit stopped
   static inline std::atomic<long> calls{0};               ///< since the program began
-  static inline std::atomic<long> fail_in{0};         ///< 1: the next allocation fails, 2: the one after it; 0: none
+  /// 1: the next allocation fails, 2: the one after it; 0: none. Built without exceptions only those of nothrow new
+  /// count: the others cannot fail and return.
+  static inline std::atomic<long> fail_in{0};
 
   /// Begins a new peak and returns the bytes that are live now.
   static std::size_t start_peak() noexcept {
     peak = live.load();
     return live;
   }
-  static void* take(std::size_t bytes, std::size_t alignment) noexcept {
+  static void* take(std::size_t bytes, std::size_t alignment, bool may_fail = true) noexcept {
     ++calls;
-    if (fail_in > 0 && --fail_in == 0) return nullptr;
+    if (may_fail && fail_in > 0 && --fail_in == 0) return nullptr;
     if (bytes > limit || live > limit - bytes) return (++refused, nullptr);
     void* p = nullptr;
     if (alignment <= alignof(std::max_align_t))
@@ -46,10 +48,11 @@ struct Allocations {
     std::free(p);
   }
   static void* take_or_throw(std::size_t bytes, std::size_t alignment) {
-    void* p = take(bytes, alignment);
 #if defined(__cpp_exceptions)
+    void* p = take(bytes, alignment);
     if (p == nullptr) throw std::bad_alloc();
 #else
+    void* p = take(bytes, alignment, false);
     if (p == nullptr) std::abort();
 #endif
     return p;

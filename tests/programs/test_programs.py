@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import signal
 import struct
 import subprocess
@@ -51,6 +52,11 @@ class Usage(unittest.TestCase):
     def test_a_device_that_is_not_there_is_4(self):
         golden = GOLDENS / "llama_gqa"
         self.assert_error(run("logits", golden, "--ids", "1", "--out", "/dev/null", "--backend", "opencl:99"), 4)
+
+    def test_a_cpu_without_avx2_is_4(self):
+        for program in (INSPECT, GENERATE):
+            result = subprocess.run(["qemu-x86_64", "-cpu", "Nehalem", program, "--help"], capture_output=True, timeout=60)
+            self.assert_error(result, 4, "AVX")
 
     def test_help_is_on_stdout(self):
         for program in (INSPECT, GENERATE):
@@ -233,6 +239,8 @@ class Generate(unittest.TestCase):
 
 
 # What cannot run here is not there, rather than skipped.
+if b" avx2 " not in pathlib.Path("/proc/cpuinfo").read_bytes() or not shutil.which("qemu-x86_64"):
+    del Usage.test_a_cpu_without_avx2_is_4
 if not DATA.is_dir():
     del Stories
 if not os.path.isfile(SMOLLM2):

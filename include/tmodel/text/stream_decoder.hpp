@@ -17,7 +17,8 @@ class StreamDecoder {
   static constexpr std::size_t max_byte_run = 4096;
 
   /// Errors: out_of_memory.
-  static expected<StreamDecoder> create(const Tokenizer& tokenizer, bool skip_special = true) {
+  template <TextTokenizer T>
+  static expected<StreamDecoder> create(const T& tokenizer, bool skip_special = true) {
     StreamDecoder decoder;
     decoder.parts_ = &tokenizer.parts();
     decoder.skip_special_ = skip_special;

@@ -10,19 +10,12 @@
 #include <vector>
 
 #include "tmodel/core/metadata.hpp"
+#include "tmodel/text/concepts.hpp"
 #include "tmodel/text/tokenizer_gguf.hpp"
 #include "tmodel/text/tokenizer_json.hpp"
 #include "tmodel/text/tokenizer_parts.hpp"
 
 namespace tmodel::inline v0 {
-
-struct EncodeOptions {
-  bool add_special = true;    ///< BOS and EOS around the text, as the file says
-  bool parse_special = true;  ///< special-token text inside the text becomes the token; false: it is plain text
-  /// Parts of the text (byte ranges, sorted, disjoint) in which special tokens are not recognised: what a user wrote,
-  /// inside a prompt that a template made. The text must be UTF-8 then.
-  std::span<const Range> plain{};
-};
 
 /// Immutable once made; const calls may come from any thread, without locks.
 class Tokenizer {
@@ -117,5 +110,7 @@ class Tokenizer {
   Tokenizer() = default;
   tokenization::TokenizerParts parts_;
 };
+
+static_assert(TextTokenizer<Tokenizer>);
 
 }  // namespace tmodel::inline v0
