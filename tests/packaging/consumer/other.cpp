@@ -1,10 +1,10 @@
-// Second translation unit: the same headers, another combination.
+// Second translation unit: the same headers.
 
 #include "other.hpp"
 
 #include <tmodel/tmodel.hpp>
 
 tmodel::Errc other_code() {
-  const auto model = tmodel::Transformer<tmodel::Qwen2Traits, tmodel::CpuSimd<tmodel::f32>>::load("/nowhere");
-  return model ? tmodel::Errc::bad_argument : model.error().code;
+  const auto files = tmodel::open_model("/nowhere");
+  return files ? tmodel::Errc::bad_argument : files.error().code;
 }
