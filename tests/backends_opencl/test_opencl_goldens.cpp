@@ -1,5 +1,5 @@
-// Every golden on OpenCl: logits within the bound of float weights, the same greedy tokens. Formats without a kernel are
-// converted while loading, so that every configuration branch runs; quantised ones are then compared as f32.
+// Every golden on OpenCl: logits within the bound of float weights, the same greedy tokens. Formats without a kernel
+// are converted while loading, so that every configuration branch runs; quantised ones are then compared as f32.
 
 #include "driver_leaks.hpp"
 

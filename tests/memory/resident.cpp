@@ -48,7 +48,8 @@ expected<int> measure(const char* path) {
 
 int main(int argc, char** argv) {
   if (argc != 3) return 2;
-  const auto result = std::string_view(argv[2]) == "cpu" ? measure<CpuSimd<f32>>(argv[1]) : measure<Reference<f32>>(argv[1]);
+  const auto result =
+      std::string_view(argv[2]) == "cpu" ? measure<CpuSimd<f32>>(argv[1]) : measure<Reference<f32>>(argv[1]);
   if (!result) return std::fprintf(stderr, "error: %s\n", result.error().message().c_str()), 2;
   return *result;
 }

@@ -65,7 +65,8 @@ TEST(ConformanceSpm, special_tokens_are_read_where_they_may_be) {
 
 TEST(ConformanceSpm, what_is_no_model_is_refused) {
   std::string model = whole_file("tokenizer.model");
-  for (const std::string& bad : {std::string(), std::string("{}"), model.substr(0, 100), model.substr(0, model.size() / 2)}) {
+  for (const std::string& bad :
+       {std::string(), std::string("{}"), model.substr(0, 100), model.substr(0, model.size() / 2)}) {
     const auto tokenizer = SpmTokenizer::create(bad, "bad.model");
     if (tokenizer) continue;  // a cut between two pieces is a smaller model
     EXPECT_EQ(tokenizer.error().code, Errc::bad_file);

@@ -100,12 +100,12 @@ TEST_P(ConformanceTokenizerVectors, ids_and_texts_equal_the_reference) {
 
 INSTANTIATE_TEST_SUITE_P(reference, ConformanceTokenizerVectors,
                          ::testing::Values(Vectors{"falcon", "/tokenizers/falcon/tokenizer.json"},
-                                         Vectors{"gpt2", "/tokenizers/gpt2/tokenizer.json"},
-                                         Vectors{"mistral03", "/tokenizers/mistral03/tokenizer.json"},
-                                         Vectors{"phi-2", "/tokenizers/phi-2/tokenizer.json"},
-                                         Vectors{"phi-3", "/tokenizers/phi-3/tokenizer.json"},
-                                         Vectors{"qwen3", "/tokenizers/qwen3/tokenizer.json"},
-                                         Vectors{"stories260K", "/models/stories260K/derived/hf/tokenizer.json"}),
+                                           Vectors{"gpt2", "/tokenizers/gpt2/tokenizer.json"},
+                                           Vectors{"mistral03", "/tokenizers/mistral03/tokenizer.json"},
+                                           Vectors{"phi-2", "/tokenizers/phi-2/tokenizer.json"},
+                                           Vectors{"phi-3", "/tokenizers/phi-3/tokenizer.json"},
+                                           Vectors{"qwen3", "/tokenizers/qwen3/tokenizer.json"},
+                                           Vectors{"stories260K", "/models/stories260K/derived/hf/tokenizer.json"}),
                          [](const auto& info) {
                            std::string name = info.param.name;
                            for (char& c : name) c = c == '-' ? '_' : c;

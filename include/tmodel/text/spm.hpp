@@ -1,6 +1,6 @@
 #pragma once
-// SpmTokenizer: a tokenizer.model through the sentencepiece library itself. Component tmodel::spm; nothing else of tmodel
-// needs that library. Unigram and BPE models, their normalisation and byte fallback are sentencepiece's own.
+// SpmTokenizer: a tokenizer.model through the sentencepiece library itself. Component tmodel::spm; nothing else of
+// tmodel needs that library. Unigram and BPE models, their normalisation and byte fallback are sentencepiece's own.
 
 #include <sentencepiece_processor.h>
 
@@ -62,7 +62,8 @@ class SpmTokenizer {
 
   /// Text as sentencepiece decodes it; ids outside the vocabulary are left out, special tokens have no text there.
   expected<std::string> decode(std::span<const token_t> tokens, bool skip_special) const {
-    return guard([&]() -> expected<std::string> { return parts_.decoder.decode(parts_.vocabulary, tokens, skip_special); });
+    return guard(
+        [&]() -> expected<std::string> { return parts_.decoder.decode(parts_.vocabulary, tokens, skip_special); });
   }
 
   std::string_view piece(token_t id) const noexcept { return parts_.vocabulary.piece(id); }

@@ -66,7 +66,8 @@ TMODEL_INLINE void put(auto& w, __m256 scales, f32 origin) noexcept {
 template <class Block>
 TMODEL_INLINE void scales_and_offsets(const Block* b, auto& w) noexcept {
   const auto two = [&](int i) TMODEL_INLINE_LAMBDA {  // by hand: g++ 12 builds _mm256_setr_epi32 of loads in memory
-    return _mm_unpacklo_epi32(_mm_cvtsi32_si128(load_unaligned<int>(b + i)), _mm_cvtsi32_si128(load_unaligned<int>(b + i + 1)));
+    return _mm_unpacklo_epi32(_mm_cvtsi32_si128(load_unaligned<int>(b + i)),
+                              _mm_cvtsi32_si128(load_unaligned<int>(b + i + 1)));
   };
   const auto four = [&](int i) TMODEL_INLINE_LAMBDA { return _mm_unpacklo_epi64(two(i), two(i + 2)); };
   const __m256i pairs = _mm256_set_m128i(four(4), four(0));
@@ -80,23 +81,15 @@ TMODEL_INLINE void scales_and_offsets(const Block* b, auto& w) noexcept {
 template <>
 struct Codes<Q4_0> {
   static constexpr bool signs = false, halves = false;
-  TMODEL_INLINE static __m256i codes(const Q4_0::Block& b) noexcept {
-    return nibbles(b.qs);
-  }
-  TMODEL_INLINE static void scales(const Q4_0::Block* b, auto& w) noexcept {
-    put(w, scales_of(b), 8.f);
-  }
+  TMODEL_INLINE static __m256i codes(const Q4_0::Block& b) noexcept { return nibbles(b.qs); }
+  TMODEL_INLINE static void scales(const Q4_0::Block* b, auto& w) noexcept { put(w, scales_of(b), 8.f); }
 };
 
 template <>
 struct Codes<Q4_1> {
   static constexpr bool signs = false, halves = false;
-  TMODEL_INLINE static __m256i codes(const Q4_1::Block& b) noexcept {
-    return nibbles(b.qs);
-  }
-  TMODEL_INLINE static void scales(const Q4_1::Block* b, auto& w) noexcept {
-    scales_and_offsets(b, w);
-  }
+  TMODEL_INLINE static __m256i codes(const Q4_1::Block& b) noexcept { return nibbles(b.qs); }
+  TMODEL_INLINE static void scales(const Q4_1::Block* b, auto& w) noexcept { scales_and_offsets(b, w); }
 };
 
 template <>
@@ -105,9 +98,7 @@ struct Codes<Q5_0> {
   TMODEL_INLINE static __m256i codes(const Q5_0::Block& b) noexcept {
     return _mm256_or_si256(nibbles(b.qs), fifth_bits(b.qh));
   }
-  TMODEL_INLINE static void scales(const Q5_0::Block* b, auto& w) noexcept {
-    put(w, scales_of(b), 16.f);
-  }
+  TMODEL_INLINE static void scales(const Q5_0::Block* b, auto& w) noexcept { put(w, scales_of(b), 16.f); }
 };
 
 template <>
@@ -116,20 +107,14 @@ struct Codes<Q5_1> {
   TMODEL_INLINE static __m256i codes(const Q5_1::Block& b) noexcept {
     return _mm256_or_si256(nibbles(b.qs), fifth_bits(b.qh));
   }
-  TMODEL_INLINE static void scales(const Q5_1::Block* b, auto& w) noexcept {
-    scales_and_offsets(b, w);
-  }
+  TMODEL_INLINE static void scales(const Q5_1::Block* b, auto& w) noexcept { scales_and_offsets(b, w); }
 };
 
 template <>
 struct Codes<Q8_0> {
   static constexpr bool signs = true, halves = false;
-  TMODEL_INLINE static __m256i codes(const Q8_0::Block& b) noexcept {
-    return load32(b.qs);
-  }
-  TMODEL_INLINE static void scales(const Q8_0::Block* b, auto& w) noexcept {
-    _mm256_store_ps(w.scales, scales_of(b));
-  }
+  TMODEL_INLINE static __m256i codes(const Q8_0::Block& b) noexcept { return load32(b.qs); }
+  TMODEL_INLINE static void scales(const Q8_0::Block* b, auto& w) noexcept { _mm256_store_ps(w.scales, scales_of(b)); }
 };
 
 template <>
