@@ -215,10 +215,10 @@ struct JsonBuilder {
 
 namespace detail {
 /// nlohmann::json::sax_parse for JSON alone: the public function also compiles the readers of four binary formats, which
-/// is most of its cost.
+/// is most of its cost. Versions that were not tried take it all the same.
 inline bool parse_json(std::string_view text, JsonBuilder& builder) {
   const char* const end = text.data() + text.size();
-#if NLOHMANN_JSON_VERSION_MAJOR == 3 && NLOHMANN_JSON_VERSION_MINOR >= 8 && NLOHMANN_JSON_VERSION_MINOR <= 12
+#if NLOHMANN_JSON_VERSION_MAJOR == 3 && NLOHMANN_JSON_VERSION_MINOR == 11
   auto input = nlohmann::detail::input_adapter(text.data(), end);
   return nlohmann::detail::parser<nlohmann::json, decltype(input)>(std::move(input)).sax_parse(&builder, true);
 #else
