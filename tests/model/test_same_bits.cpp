@@ -9,13 +9,13 @@ namespace {
 
 using namespace tmodel;
 
-// Every pair of threads and chunks in the release build; the corners where instructions cost ten times as much.
+// Every pair of threads and chunks in the release build; one where an instruction costs ten times as much.
 #if TMODEL_TEST_ALL
 constexpr bool every_pair = true;
-constexpr int layers = 2;
+constexpr int layers = 2, ffn_dim = 512;
 #else
 constexpr bool every_pair = false;
-constexpr int layers = 1;
+constexpr int layers = 1, ffn_dim = 256;
 #endif
 
 template <class B, class Q>
@@ -29,7 +29,7 @@ class SameBits : public ::testing::Test {
  protected:
   using B = typename C::Backend;
   static constexpr int tokens = 97;
-  tiny::Sizes sizes{.layers = layers, .dim = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .ffn_dim = 512, .vocab = 101};
+  tiny::Sizes sizes{.layers = layers, .dim = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .ffn_dim = ffn_dim, .vocab = 101};
   tiny::Data data;
   std::vector<token_t> ids = tiny::prompt(tokens, sizes.vocab);
 
@@ -63,9 +63,9 @@ TYPED_TEST(SameBits, threads_and_chunks_do_not_change_logits) {
     const bool all = every_pair && kv == KvType::f16;  // the other cache types: the corners
     const auto want = this->expected_logits(kv);
     ASSERT_EQ(want.size(), static_cast<std::size_t>(this->tokens * this->sizes.vocab));
-    for (const int threads : all ? std::vector{1, 2, 3, 5} : std::vector{1, 3}) {
+    for (const int threads : all ? std::vector{1, 2, 3, 5} : every_pair ? std::vector{1, 3} : std::vector{3}) {
       const auto model = this->model(threads);
-      for (const int chunk : all ? std::vector{1, 7, 64, this->tokens} : std::vector{7, 64}) {
+      for (const int chunk : all ? std::vector{1, 7, 64, this->tokens} : every_pair ? std::vector{7, 64} : std::vector{7}) {
         auto session = this->session(*model, chunk, kv);
         EXPECT_TRUE(this->same(tiny::all_logits(session, this->ids), want)) << threads << " threads, chunk " << chunk;
       }
