@@ -27,7 +27,7 @@ std::size_t resident() {
 
 template <class B>
 expected<int> measure(const char* path) {
-  constexpr int context = 256;
+  constexpr int context = 64;
   const LoadOptions options{.session = {.context = context}, .text = TextUse::required};
   using Model = Transformer<LlamaTraits, B>;
   const std::size_t before = resident();

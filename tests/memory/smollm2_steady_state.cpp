@@ -42,7 +42,7 @@ TEST(SmolLm2SteadyState, cpu_allocates_nothing_in_a_thousand_steps) { steps_allo
 /// Reference takes a third of a second for a step: ./test --long asks for the thousand.
 TEST(SmolLm2SteadyState, reference_allocates_nothing) {
   const char* asked = std::getenv("TMODEL_REFERENCE_STEPS");
-  steps_allocate_nothing<Reference<f32>>(asked != nullptr ? std::atoi(asked) : 40);
+  steps_allocate_nothing<Reference<f32>>(asked != nullptr ? std::atoi(asked) : 20);
 }
 
 }  // namespace
