@@ -23,6 +23,8 @@ TEST(ConformanceSpm, ids_and_texts_equal_sentencepiece) {
   const auto tokenizer = SpmTokenizer::create(whole_file("tokenizer.model"), "tokenizer.model");
   ASSERT_TRUE(tokenizer) << tokenizer.error().message();
   EXPECT_EQ(tokenizer->vocab_size(), 512);
+  sentencepiece::SentencePieceProcessor library;
+  ASSERT_TRUE(library.LoadFromSerializedProto(whole_file("tokenizer.model")).ok());
   const std::string lines = whole_file("tokenizer_vectors_sentencepiece.jsonl");
   int checked = 0;
   for (std::size_t at = 0; at < lines.size();) {
@@ -38,6 +40,7 @@ TEST(ConformanceSpm, ids_and_texts_equal_sentencepiece) {
     EXPECT_EQ(*got, want) << text;
     const auto back = tokenizer->decode(want, true);
     ASSERT_TRUE(back);
+    EXPECT_EQ(*back, library.DecodeIds(std::vector<int>(want.begin(), want.end())));
     auto stream = StreamDecoder::create(*tokenizer);
     ASSERT_TRUE(stream);
     std::string streamed;

@@ -18,7 +18,8 @@ struct SpmOptions {
   bool add_eos = false;
 };
 
-/// Immutable once made; const calls may come from any thread. Satisfies TextTokenizer.
+/// Immutable once made; const calls may come from any thread. Satisfies TextTokenizer. Damage in a model file is seen
+/// as far as the sentencepiece library sees it.
 class SpmTokenizer {
  public:
   /// `model`: the bytes of a tokenizer.model, copied. `where` names it in errors. Errors: bad_file, out_of_memory.
@@ -26,7 +27,6 @@ class SpmTokenizer {
     return guard([&]() -> expected<SpmTokenizer> {
       SpmTokenizer t;
       t.processor_ = std::make_unique<sentencepiece::SentencePieceProcessor>();
-      // The library takes an empty text for a model without pieces, and then ends the process when asked for one.
       if (model.empty() || !t.processor_->LoadFromSerializedProto({model.data(), model.size()}).ok() ||
           t.processor_->GetPieceSize() <= 0)
         return fail(Errc::bad_file, "not a SentencePiece model", where);
@@ -60,7 +60,8 @@ class SpmTokenizer {
     });
   }
 
-  /// Text as sentencepiece decodes it; ids outside the vocabulary are left out, special tokens have no text there.
+  /// Text as sentencepiece decodes it, by the decoder that streams share; ids outside the vocabulary are left out,
+  /// special tokens have no text there.
   expected<std::string> decode(std::span<const token_t> tokens, bool skip_special) const {
     return guard(
         [&]() -> expected<std::string> { return parts_.decoder.decode(parts_.vocabulary, tokens, skip_special); });
