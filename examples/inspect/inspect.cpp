@@ -32,6 +32,11 @@ int program::run(int argc, char** argv) {
   tokens_verb->add_option("--file", tokens.file, "Read the text from a file or pipe, as it is");
   tokens_verb->add_flag("--raw", tokens.raw, "Add no special tokens and read special-token text as plain text");
   tokens_verb->add_option("--decode", tokens.decode, "Ids, separated by commas: print their text");
+  tokens_verb->add_flag("--skip-special", tokens.skip_special, "Leave special tokens out when decoding");
+  tokens_verb->add_option("--lines", tokens.lines, "Read JSON lines from a file, - is stdin: a text becomes its ids, a list of ids its text");
+  tokens_verb->add_option("--tiktoken", tokens.tiktoken,
+                          "MODEL is a tiktoken rank file; JSON file with its pattern and special_tokens {text: id}, "
+                          "and perhaps bos_token, eos_token, add_bos_token, add_eos_token");
   CLI::App* prompt_verb = verb("prompt", "Renders a chat prompt");
   prompt_verb->add_option("MESSAGES", prompt.messages, "JSON file with messages, tools, add_generation_prompt...")->required();
   prompt_verb->add_option("--template", prompt.chat_template, "A .jinja file, or JSON with chat_template; MODEL may be - then");

@@ -1,9 +1,12 @@
 // Verbs of inspect that need no weights: tokens and prompt.
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <iterator>
+
+#include <nlohmann/json.hpp>
 
 #include "inspect/verbs.hpp"
 
@@ -40,20 +43,60 @@ tmodel::expected<std::vector<token_t>> parse_ids(const std::string& text) {
   return ids;
 }
 
-int tokens(const std::string& model, const TokensOptions& o) {
-  if (int(o.text.has_value()) + int(o.file.has_value()) + int(o.decode.has_value()) != 1)
-    return report_usage("tokens takes one of TEXT, --file and --decode");
-  auto files = open_model(model, OpenWhat::no_weights);
-  if (!files) return report(files.error());
-  auto language = Language::read(*files);
-  if (!language) return report(language.error());
-  const Tokenizer& tokenizer = language->tokenizer();
+namespace {
+
+std::string json_array(std::span<const token_t> ids) {
+  std::string out = "[";
+  for (const token_t id : ids) out += (out.size() > 1 ? ", " : "") + std::to_string(id);
+  return out + "]";
+}
+
+/// One line of JSON to one line of JSON, {"error": ...} where it cannot be.
+std::string convert_line(const Tokenizer& tokenizer, const std::string& line, const TokensOptions& o) {
+  const auto error = [](const std::string& what) { return nlohmann::json{{"error", what}}.dump(-1, ' ', true); };
+  const auto json = JsonDocument::parse(line, "line");
+  if (!json) return error(json.error().message());
+  if (json->root().is_string()) {
+    const auto ids = tokenizer.encode(json->root().string(), {.add_special = !o.raw, .parse_special = !o.raw});
+    return ids ? json_array(*ids) : error(ids.error().message());
+  }
+  std::vector<token_t> ids;
+  for (Json id = json->root().first(); id; id = id.next())
+    ids.push_back(static_cast<token_t>(std::clamp<std::int64_t>(id.integer().value_or(-1), -1, 0x7FFFFFFF)));
+  const auto text = tokenizer.decode(ids, o.skip_special);
+  return text ? nlohmann::json(*text).dump(-1, ' ', true) : error(text.error().message());
+}
+
+int convert_lines(const Tokenizer& tokenizer, const TokensOptions& o) {
+  std::ifstream file;
+  if (*o.lines != "-") file.open(*o.lines, std::ios::binary);
+  std::istream& in = *o.lines == "-" ? std::cin : file;
+  if (!in) return report(Error{Errc::io, "cannot open the file", *o.lines, {}, {}, {}});
+  for (std::string line; std::getline(in, line);) std::cout << convert_line(tokenizer, line, o) << '\n';
+  return std::cout.flush() ? program::ok : program::model_error;
+}
+
+tmodel::expected<Tokenizer> read_tiktoken(const std::string& model, const std::string& options_file) {
+  TMODEL_TRY(const std::string ranks, read_all(model));
+  TMODEL_TRY(const std::string text, read_all(options_file));
+  TMODEL_TRY(const JsonDocument document, JsonDocument::parse(text, options_file));
+  const Json json = document.root();
+  std::vector<std::pair<std::string_view, token_t>> special;
+  for (Json item = json["special_tokens"].first(); item; item = item.next())
+    special.emplace_back(item.key(), static_cast<token_t>(std::clamp<std::int64_t>(item.integer().value_or(-1), -1, 0x7FFFFFFF)));
+  return Tokenizer::from_tiktoken(ranks, {.pattern = json["pattern"].string(), .special_tokens = special,
+                                          .bos = json["bos_token"].string(), .eos = json["eos_token"].string(),
+                                          .add_bos = json["add_bos_token"].boolean(), .add_eos = json["add_eos_token"].boolean()}, model);
+}
+
+int tokens(const Tokenizer& tokenizer, const TokensOptions& o) {
+  if (o.lines) return convert_lines(tokenizer, o);
   if (o.decode) {
     const auto ids = parse_ids(*o.decode);
     if (!ids) return report(ids.error());
     for (const token_t id : *ids)
       if (id >= tokenizer.vocab_size()) return report_usage("token id " + std::to_string(id) + " is not in the vocabulary");
-    const auto back = tokenizer.decode(*ids, false);
+    const auto back = tokenizer.decode(*ids, o.skip_special);
     if (!back) return report(back.error());
     std::cout << *back << '\n';
     return program::ok;
@@ -66,10 +109,23 @@ int tokens(const std::string& model, const TokensOptions& o) {
   }
   const auto ids = tokenizer.encode(text, {.add_special = !o.raw, .parse_special = !o.raw});
   if (!ids) return report(ids.error());
-  std::string out = "[";
-  for (const token_t id : *ids) out += (out.size() > 1 ? ", " : "") + std::to_string(id);
-  std::cout << out << "]\n";
+  std::cout << json_array(*ids) << '\n';
   return std::cout.flush() ? program::ok : program::model_error;
+}
+
+}  // namespace
+
+int tokens(const std::string& model, const TokensOptions& o) {
+  if (int(o.text.has_value()) + int(o.file.has_value()) + int(o.decode.has_value()) + int(o.lines.has_value()) != 1)
+    return report_usage("tokens takes one of TEXT, --file, --decode and --lines");
+  if (o.tiktoken) {
+    auto tokenizer = read_tiktoken(model, *o.tiktoken);
+    return tokenizer ? tokens(*tokenizer, o) : report(tokenizer.error());
+  }
+  auto files = open_model(model, OpenWhat::no_weights);
+  if (!files) return report(files.error());
+  auto language = Language::read(*files);
+  return language ? tokens(language->tokenizer(), o) : report(language.error());
 }
 
 namespace {

@@ -25,8 +25,8 @@ int perplexity(const std::string& model, const program::DeviceChoice&, const pro
 
 // text_verbs.cpp
 struct TokensOptions {
-  std::optional<std::string> text, file, decode;
-  bool raw = false;
+  std::optional<std::string> text, file, decode, lines, tiktoken;
+  bool raw = false, skip_special = false;
 };
 int tokens(const std::string& model, const TokensOptions&);
 struct PromptOptions {

@@ -18,7 +18,7 @@ class Language {
  public:
   /// Whether the files hold a tokenizer that read() understands or refuses by name.
   static bool is_in(const ModelFiles& files) {
-    return !files.tokenizer_json.empty() || files.source.metadata.has("tokenizer.ggml.model");
+    return !files.tokenizer_json.empty() || !files.tokenizer_model.empty() || files.source.metadata.has("tokenizer.ggml.model");
   }
 
   /// Errors: bad_file, bad_metadata, unsupported (tokenizer kind, template construct), bad_template.
@@ -30,8 +30,10 @@ class Language {
         TMODEL_TRY(l.tokenizer_, Tokenizer::from_json(files.tokenizer_json, files.tokenizer_config_json, "tokenizer.json"));
       } else if (m.has("tokenizer.ggml.model")) {
         TMODEL_TRY(l.tokenizer_, Tokenizer::from_gguf(m));
+      } else if (!files.tokenizer_model.empty()) {
+        TMODEL_TRY(l.tokenizer_, Tokenizer::from_sentencepiece(files.tokenizer_model, files.tokenizer_config_json, "tokenizer.model"));
       } else {
-        return fail(Errc::bad_file, "no tokenizer", m.where, "tokenizer.json, or a GGUF with a vocabulary", files.tokenizer_model.empty() ? "" : "tokenizer.model, which is not read yet");
+        return fail(Errc::bad_file, "no tokenizer", m.where, "tokenizer.json, tokenizer.model, or a GGUF with a vocabulary");
       }
       TMODEL_TRY(l.templates_, find_chat_templates({.chat_template_jinja = files.chat_template_jinja, .chat_template_json = files.chat_template_json,
                                                     .tokenizer_config_json = files.tokenizer_config_json}));

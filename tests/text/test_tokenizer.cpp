@@ -201,10 +201,8 @@ TEST(Tokenizer, what_it_does_not_know_is_refused_by_name) {
     EXPECT_EQ(error.code, Errc::unsupported) << error.message();
     EXPECT_NE(error.message().find(name), std::string::npos) << error.message();
   };
-  refuses(R"("type": "BPE")", R"("type": "Unigram")", "Unigram");
   refuses(R"("type": "BPE")", R"("type": "WordPiece")", "WordPiece");
-  refuses(R"("normalizer": null)", R"("normalizer": {"type": "Precompiled", "precompiled_charsmap": "AA=="})",
-          "Precompiled");
+  refuses(R"("normalizer": null)", R"("normalizer": {"type": "BertNormalizer"})", "BertNormalizer");
   refuses(R"("decoder": {"type": "ByteLevel"})", R"("decoder": {"type": "CTC"})", "CTC");
   refuses(R"("decoder": {"type": "ByteLevel"})",
           R"("decoder": {"type": "Sequence", "decoders": [{"type": "Strip", "content": " ", "start": 1, "stop": 0}]})",
@@ -443,11 +441,21 @@ TEST(TokenizerGguf, sentencepiece_vocabularies_merge_by_score) {
   EXPECT_EQ(*load(keys).encode("<u> \naa"), (Ids{1, 8, 7}));  // the white space behind it goes
 }
 
+TEST(TokenizerGguf, files_with_a_normalizer_are_read_as_sentencepiece_would) {
+  Keys keys = llama_keys();
+  keys.metadata.insert("tokenizer.ggml.remove_extra_whitespaces", true);
+  EXPECT_EQ(*load(keys).encode("  a  aa "), (Ids{1, 6, 6, 5}));
+  EXPECT_EQ(*load(keys).decode(Ids{1, 6, 6, 5}, true), "a aa");
+  keys.metadata.assign("tokenizer.ggml.model", std::string("t5"));  // unigram: EOS behind the text, id 1 by default
+  EXPECT_EQ(*load(keys).encode("  a  aa<u> "), (Ids{6, 4, 7, 8, 1}));
+  EXPECT_EQ(load(keys).kind(), "unigram");
+}
+
 TEST(TokenizerGguf, unknown_kinds_and_damaged_keys_are_errors) {
   Keys keys = gpt2_keys();
   keys.metadata.assign("tokenizer.ggml.pre", std::string("chameleon"));
   EXPECT_EQ(code_of(keys), Errc::unsupported);
-  keys.metadata.assign("tokenizer.ggml.model", std::string("t5"));
+  keys.metadata.assign("tokenizer.ggml.model", std::string("rwkv"));
   EXPECT_EQ(code_of(keys), Errc::unsupported);
   EXPECT_EQ(code_of(Keys("llama", {"a"}, {1})), Errc::bad_metadata);  // no scores
   EXPECT_EQ(code_of(Keys("gpt2", {"a"}, {1})), Errc::bad_metadata);   // no merges
@@ -464,8 +472,8 @@ TEST(TokenizerGguf, unknown_kinds_and_damaged_keys_are_errors) {
   keys.numbers("tokenizer.ggml.scores", MetaType::f32, std::vector<f32>(9, std::numeric_limits<f32>::quiet_NaN()));
   EXPECT_EQ(code_of(keys), Errc::bad_metadata);
   keys = llama_keys();
-  keys.metadata.insert("tokenizer.ggml.remove_extra_whitespaces", true);
-  EXPECT_EQ(code_of(keys), Errc::unsupported);
+  keys.numbers("tokenizer.ggml.precompiled_charsmap", MetaType::f32, std::vector<f32>(4, 1));
+  EXPECT_EQ(code_of(keys), Errc::bad_metadata);
   Metadata none;
   EXPECT_FALSE(Tokenizer::from_gguf(none));
 }

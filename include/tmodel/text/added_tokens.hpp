@@ -4,13 +4,12 @@
 // partition for GGUF files (longest text first over the whole text).
 
 #include <algorithm>
-#include <array>
 #include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "tmodel/text/flat_array.hpp"
+#include "tmodel/text/byte_trie.hpp"
 #include "tmodel/text/range.hpp"
 #include "tmodel/text/unicode.hpp"
 
@@ -69,19 +68,20 @@ class AddedTokens {
     std::stable_sort(sorted.begin(), sorted.end(), [](auto* a, auto* b) { return a->content < b->content; });
     const auto twice = [](auto* a, auto* b) { return a->content == b->content; };
     sorted.erase(std::unique(sorted.begin(), sorted.end(), twice), sorted.end());
-    for (const AddedToken* token : sorted)
+    std::vector<ByteTrie::Entry> texts;
+    for (const AddedToken* token : sorted) {
+      texts.push_back({token->content, static_cast<std::uint32_t>(result.entries_.size())});
       TMODEL_CHECK(result.entries_.push_back({token->id, static_cast<std::uint32_t>(token->content.size()), 0,
                                               token->single_word, token->lstrip, token->rstrip, token->special}));
+    }
     TMODEL_CHECK(result.build_ranks());
-    TMODEL_CHECK(result.build_trie(sorted));
+    TMODEL_TRY(result.trie_, ByteTrie::build(std::move(texts)));
     TMODEL_CHECK(result.entries_.shrink());
-    TMODEL_CHECK(result.nodes_.shrink());
-    TMODEL_CHECK(result.edges_.shrink());
     return result;
   }
 
   bool empty() const noexcept { return entries_.empty(); }
-  std::size_t bytes() const noexcept { return entries_.bytes() + by_rank_.bytes() + nodes_.bytes() + edges_.bytes(); }
+  std::size_t bytes() const noexcept { return entries_.bytes() + by_rank_.bytes() + trie_.bytes(); }
 
   /// Appends the segments of text (valid UTF-8) in order.
   void split(std::string_view text, const SpecialRule& rule, std::vector<Segment>& out) const {
@@ -95,14 +95,6 @@ class AddedTokens {
     std::uint32_t rank;  ///< place by length, the longest first, then by id
     bool single_word, lstrip, rstrip, special;
   };
-  struct Node {
-    std::uint32_t first_edge, edge_count;
-    std::int32_t entry;  ///< -1: no token ends here
-  };
-  struct Edge {
-    std::uint32_t byte, node;
-  };
-
   expected<void> build_ranks() {
     TMODEL_TRY(by_rank_, FlatArray<std::uint32_t>::allocate(entries_.size()));
     std::uint32_t* const begin = by_rank_.data();
@@ -115,46 +107,10 @@ class AddedTokens {
     return {};
   }
 
-  /// Breadth first over ranges of the sorted contents that share a prefix.
-  expected<void> build_trie(const std::vector<const AddedToken*>& sorted) {
-    struct Prefix {
-      std::size_t begin, end, depth;
-    };
-    std::vector<Prefix> ranges{{0, sorted.size(), 0}};
-    for (std::size_t node = 0; node < ranges.size(); ++node) {
-      auto [begin, end, depth] = ranges[node];
-      Node made{static_cast<std::uint32_t>(edges_.size()), 0, -1};
-      if (begin < end && sorted[begin]->content.size() == depth) made.entry = static_cast<std::int32_t>(begin++);
-      while (begin < end) {
-        const char byte = sorted[begin]->content[depth];
-        std::size_t same = begin;
-        while (same < end && sorted[same]->content[depth] == byte) ++same;
-        TMODEL_CHECK(edges_.push_back({static_cast<unsigned char>(byte), static_cast<std::uint32_t>(ranges.size())}));
-        if (depth == 0) starts_[static_cast<unsigned char>(byte)] = true;
-        ranges.push_back({begin, same, depth + 1});
-        ++made.edge_count;
-        begin = same;
-      }
-      TMODEL_CHECK(nodes_.push_back(made));
-    }
-    return {};
-  }
-
-  const Node* child(const Node& node, char byte) const noexcept {
-    const auto edges = edges_.span().subspan(node.first_edge, node.edge_count);
-    const auto value = static_cast<unsigned char>(byte);
-    const auto edge =
-        std::lower_bound(edges.begin(), edges.end(), value, [](const Edge& e, unsigned b) { return e.byte < b; });
-    return edge != edges.end() && edge->byte == value ? &nodes_[edge->node] : nullptr;
-  }
-
   /// Calls found(entry) for every token that starts at `at`, shortest first.
   template <class Fn>
   void matches_at(std::string_view text, std::size_t at, Fn&& found) const {
-    if (!starts_[static_cast<unsigned char>(text[at])]) return;
-    const Node* node = &nodes_[0];
-    for (std::size_t i = at; i < text.size() && (node = child(*node, text[i])) != nullptr; ++i)
-      if (node->entry >= 0) found(entries_[static_cast<std::size_t>(node->entry)]);
+    trie_.walk(text.substr(at), [&](std::size_t, std::uint32_t entry) { found(entries_[entry]); });
   }
 
   /// As the reference: white space that rstrip took is still searched for further tokens, and a special token that the
@@ -246,11 +202,9 @@ class AddedTokens {
   }
 
   Order order_ = Order::leftmost_longest;
-  std::array<bool, 256> starts_{};
   FlatArray<Entry> entries_;
   FlatArray<std::uint32_t> by_rank_;  ///< rank -> entry
-  FlatArray<Node> nodes_;
-  FlatArray<Edge> edges_;
+  ByteTrie trie_;                     ///< contents -> places in entries_
 };
 
 }  // namespace tmodel::inline v0::tokenization

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tmodel/text/byte_level.hpp"
+#include "tmodel/text/sentencepiece_rules.hpp"
 #include "tmodel/text/vocabulary.hpp"
 
 namespace tmodel::inline v0::tokenization {
@@ -69,6 +70,7 @@ class PairTable {
 struct Symbol {
   std::uint32_t begin = 0, end = 0;  ///< in the piece
   token_t id = -1;                   ///< -1: no token of the vocabulary (only with scores)
+  bool whole = false;                ///< a user-defined symbol: it merges with nothing
 };
 
 /// Room for one piece, reused from piece to piece. Each thread has its own.
@@ -80,9 +82,13 @@ struct BpeScratch {
   struct Links {
     std::int32_t previous, next;  ///< -1: none; next of a merged-away symbol is `gone`
   };
+  struct Split {
+    std::uint32_t begin, middle, end;
+  };
   std::vector<Symbol> symbols;
   std::vector<Links> links;
   std::vector<Entry> heap;
+  std::vector<Split> splits;  ///< pairs that joined to an unused token, in the order in which they were seen
 };
 
 /// The model of a BPE vocabulary. Filled by a reader, then const.
@@ -99,8 +105,27 @@ struct Bpe {
   std::array<token_t, 256> units{};        ///< token of a byte (byte_level) or of an ASCII character, -1: none
   PairTable merges;
   FlatArray<std::uint32_t> priority;  ///< by id: place of its score, 0 the highest; equal scores share a place
+  ByteTrie user_defined;              ///< by_score: symbols that are always cut out, with their ids
+  bool splits_unused = false;         ///< by_score: tokens flagged token_unused only lead to others
 
-  std::size_t bytes() const noexcept { return merges.bytes() + priority.bytes(); }
+  std::size_t bytes() const noexcept { return merges.bytes() + priority.bytes() + user_defined.bytes(); }
+
+  /// Fills `priority` for n tokens: merging needs the order of the scores only. score_of(id) is a number, not NaN.
+  /// Errors: out_of_memory.
+  template <class ScoreOf>
+  expected<void> rank_scores(std::size_t n, ScoreOf&& score_of) {
+    TMODEL_TRY(auto order, FlatArray<token_t>::allocate(n));
+    for (std::size_t id = 0; id < n; ++id) order[id] = static_cast<token_t>(id);
+    const auto score = [&](token_t id) { return score_of(static_cast<std::size_t>(id)); };
+    std::sort(order.data(), order.data() + n, [&](token_t a, token_t b) { return score(a) > score(b); });
+    TMODEL_TRY(priority, FlatArray<std::uint32_t>::allocate(n));
+    std::uint32_t place = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (i > 0 && score(order[i]) != score(order[i - 1])) ++place;
+      priority[static_cast<std::size_t>(order[i])] = place;
+    }
+    return {};
+  }
 
   /// Sets what follows from vocabulary and merges: units, splits_at_marks, token_whole. Call last.
   void finish(Vocabulary& vocabulary);
@@ -114,9 +139,9 @@ struct Bpe {
   expected<void> encode_word(const Vocabulary& vocabulary, std::string_view word, BpeScratch& scratch,
                              std::vector<token_t>& out) const;
   bool start_symbols(const Vocabulary& vocabulary, std::string_view word, std::vector<Symbol>& symbols) const;
+  expected<void> give_out(const Vocabulary& vocabulary, std::string_view word, const Symbol& symbol,
+                          const BpeScratch& scratch, std::vector<token_t>& out) const;
 };
-
-inline constexpr std::string_view space_mark = "\xE2\x96\x81";  // U+2581, SentencePiece's space
 
 namespace detail {
 struct MergeByRank {
@@ -127,9 +152,14 @@ struct MergeByScore {
   const Vocabulary& vocabulary;
   const FlatArray<std::uint32_t>& priority;
   std::string_view word;
-  Merge operator()(const Symbol& left, const Symbol& right) const noexcept {
+  std::vector<BpeScratch::Split>* splits;  ///< nullptr: the vocabulary has no unused tokens
+  Merge operator()(const Symbol& left, const Symbol& right) const {
+    if (left.whole || right.whole) return {};
     const token_t id = vocabulary.find(word.substr(left.begin, right.end - left.begin));
-    return id < 0 ? Merge{} : Merge{priority[static_cast<std::size_t>(id)], id};
+    if (id < 0) return {};
+    if (splits != nullptr && (vocabulary.flags(id) & token_unused) != 0)
+      splits->push_back({left.begin, right.begin, right.end});
+    return {priority[static_cast<std::size_t>(id)], id};
   }
 };
 
@@ -222,6 +252,13 @@ inline bool Bpe::start_symbols(const Vocabulary& vocabulary, std::string_view wo
     symbols.push_back({static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), id});
   };
   for (std::size_t i = 0; i < word.size();) {
+    std::uint32_t defined = 0;
+    if (const std::size_t n = user_defined.longest(word.substr(i), defined)) {
+      symbols.push_back(
+          {static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(i + n), static_cast<token_t>(defined), true});
+      i += n;
+      continue;
+    }
     const auto first = static_cast<unsigned char>(word[i]);
     const std::size_t n = byte_level ? 1 : utf8_length_of(word[i]);
     const token_t id = n == 1 ? units[first] : vocabulary.find(word.substr(i, n));
@@ -258,20 +295,40 @@ inline expected<void> Bpe::encode_word(const Vocabulary& vocabulary, std::string
     for (const Symbol& symbol : scratch.symbols) out.push_back(symbol.id);
     return {};
   }
-  detail::merge_symbols(scratch, detail::MergeByScore{vocabulary, priority, word});
-  for (const Symbol& symbol : scratch.symbols) {
-    if (symbol.id >= 0) {
-      out.push_back(symbol.id);
-      continue;
+  scratch.splits.clear();
+  detail::merge_symbols(scratch,
+                        detail::MergeByScore{vocabulary, priority, word, splits_unused ? &scratch.splits : nullptr});
+  for (const Symbol& symbol : scratch.symbols) TMODEL_CHECK(give_out(vocabulary, word, symbol, scratch, out));
+  return {};
+}
+
+/// Appends the tokens of a symbol that scores have merged: its own, those it was made of if that one is unused, those
+/// of its bytes, or the unknown one.
+inline expected<void> Bpe::give_out(const Vocabulary& vocabulary, std::string_view word, const Symbol& symbol,
+                                    const BpeScratch& scratch, std::vector<token_t>& out) const {
+  const auto text_of = [&](std::size_t begin, std::size_t end) { return word.substr(begin, end - begin); };
+  const std::string_view text = text_of(symbol.begin, symbol.end);
+  if (symbol.id >= 0 && (vocabulary.flags(symbol.id) & token_unused) != 0) {
+    const auto split = std::find_if(scratch.splits.rbegin(), scratch.splits.rend(),
+                                    [&](const BpeScratch::Split& s) { return text_of(s.begin, s.end) == text; });
+    if (split != scratch.splits.rend()) {
+      const Symbol left{split->begin, split->middle, vocabulary.find(text_of(split->begin, split->middle))};
+      const Symbol right{split->middle, split->end, vocabulary.find(text_of(split->middle, split->end))};
+      TMODEL_CHECK(give_out(vocabulary, word, left, scratch, out));
+      return give_out(vocabulary, word, right, scratch, out);
     }
-    const std::string_view bytes = word.substr(symbol.begin, symbol.end - symbol.begin);
-    const auto has_token = [&](char b) { return byte_tokens[static_cast<unsigned char>(b)] >= 0; };
-    if (byte_fallback && std::all_of(bytes.begin(), bytes.end(), has_token))
-      for (const char b : bytes) out.push_back(byte_tokens[static_cast<unsigned char>(b)]);
-    else if (unknown >= 0)
-      out.push_back(unknown);
-    else
-      return fail(Errc::bad_metadata, "text needs the unknown token, which the vocabulary lacks");
+  }
+  if (symbol.id >= 0) {
+    out.push_back(symbol.id);
+    return {};
+  }
+  const auto has_token = [&](char b) { return byte_tokens[static_cast<unsigned char>(b)] >= 0; };
+  if (byte_fallback && std::all_of(text.begin(), text.end(), has_token)) {
+    for (const char b : text) out.push_back(byte_tokens[static_cast<unsigned char>(b)]);
+  } else if (unknown < 0) {
+    return fail(Errc::bad_metadata, "text needs the unknown token, which the vocabulary lacks");
+  } else if (!fuse_unknown || symbol.begin == 0 || out.empty() || out.back() != unknown) {
+    out.push_back(unknown);
   }
   return {};
 }

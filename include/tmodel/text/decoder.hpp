@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "tmodel/text/sentencepiece_rules.hpp"
 #include "tmodel/text/unicode.hpp"
 #include "tmodel/text/vocabulary.hpp"
 
@@ -21,8 +22,15 @@ struct Decoder {
   Kind kind = Kind::joined;
   std::string mark;  ///< metaspace: what the pieces have as a space
   bool drops_first_marks = false;
-  char32_t strip = U' ';          ///< fused: this character is dropped at the start of the whole text,
-  std::uint32_t strip_count = 0;  ///< at most this often
+  char32_t strip = U' ';           ///< fused: this character is dropped at the start of the whole text,
+  std::uint32_t strip_count = 0;   ///< at most this often
+  bool trims_first_marks = false;  ///< fused: until there is text, each piece loses one mark of a space in front
+
+  /// What a token adds that is no byte of a run. at_start: nothing was there before it.
+  std::string_view shown(const Vocabulary& vocabulary, token_t id, bool at_start) const noexcept {
+    const std::string_view piece = vocabulary.piece(id);
+    return trims_first_marks && at_start && vocabulary.text(id).starts_with(space_mark) ? piece.substr(1) : piece;
+  }
 
   /// Text of tokens; ids that do not exist are left out.
   std::string decode(const Vocabulary& vocabulary, std::span<const token_t> tokens, bool skip_special) const {
@@ -46,7 +54,7 @@ struct Decoder {
       } else {
         if (kind == Kind::fused) end_bytes();
         if (kind == Kind::joined && !first) out += ' ';
-        out += piece;
+        out += shown(vocabulary, id, out.empty());
       }
       first = false;
     }

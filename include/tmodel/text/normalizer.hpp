@@ -8,18 +8,24 @@
 #include <vector>
 
 #include "tmodel/text/regex.hpp"
+#include "tmodel/text/sentencepiece_rules.hpp"
 #include "tmodel/text/unicode.hpp"
 
 namespace tmodel::inline v0::tokenization {
 
 struct NormalizerStep {
-  enum class Kind : std::uint8_t { unicode, replace_text, replace_regex, prepend, strip, lowercase };
+  enum class Kind : std::uint8_t {
+    unicode, replace_text, replace_regex, prepend, strip, lowercase,
+    precompiled,   ///< a charsmap, as the tokenizers library applies it
+    sentencepiece  ///< all of sentencepiece's preparation
+  };
   Kind kind = Kind::unicode;
   NormalForm form = NormalForm::nfc;  ///< unicode
   std::string pattern;                ///< replace_text; not empty
   std::string content;                ///< what replaces it; prepend
   std::optional<Regex> regex;         ///< replace_regex
   bool left = false, right = false;   ///< strip
+  SentencePieceRules rules;           ///< precompiled (its charsmap alone), sentencepiece
 };
 
 class Normalizer {
@@ -58,6 +64,12 @@ class Normalizer {
           for (std::size_t i = 0; i < out.size(); i += utf8_length_of(out[i]))
             append_lower(next, decode_utf8(std::string_view(out).substr(i)));
           break;
+        case NormalizerStep::Kind::precompiled:
+          front_cut |= precompiled(step.rules.charsmap, out, next);
+          break;
+        case NormalizerStep::Kind::sentencepiece:
+          step.rules.apply(out, next);
+          break;
       }
       out.swap(next);
     }
@@ -66,11 +78,34 @@ class Normalizer {
 
   std::size_t memory_bytes() const noexcept {
     std::size_t bytes = steps.capacity() * sizeof(NormalizerStep);
-    for (const NormalizerStep& step : steps) bytes += step.regex ? step.regex->memory_bytes() : 0;
+    for (const NormalizerStep& step : steps) bytes += (step.regex ? step.regex->memory_bytes() : 0) + step.rules.bytes();
     return bytes;
   }
 
  private:
+  /// The tokenizers library looks up whole grapheme clusters of less than six bytes, then characters, and takes the
+  /// shortest rule that fits the start; the rest of a cluster whose start a rule fits is lost with it.
+  static bool precompiled(const Charsmap& map, std::string_view in, std::string& out) {
+    bool cut = false;
+    for (std::size_t begin = 0; begin < in.size();) {
+      const std::size_t end = grapheme_end(in, begin);
+      if (end - begin < 6) {
+        if (const auto rule = map.shortest(in.substr(begin, end - begin))) {
+          out += rule->replacement;
+          cut |= begin == 0 && out.empty();
+          begin = end;
+          continue;
+        }
+      }
+      for (; begin < end; begin += utf8_length_of(in[begin])) {
+        const std::string_view one = in.substr(begin, utf8_length_of(in[begin]));
+        const auto rule = map.shortest(one);
+        out += rule ? rule->replacement : one;
+        cut |= begin == 0 && out.empty();
+      }
+    }
+    return cut;
+  }
   static bool replace_text(const NormalizerStep& step, std::string_view in, std::string& out) {
     bool cut = false;
     for (std::size_t at = 0;;) {

@@ -53,7 +53,7 @@ class StreamDecoder {
         put_without_marks(vocabulary.text(id), decoder.mark);
       } else {
         if (decoder.kind == Kind::joined && !first) put(" ");
-        put(piece);
+        put(decoder.shown(vocabulary, id, !started_ && used_ == 0));
       }
     }
     return stripped();
@@ -72,6 +72,7 @@ class StreamDecoder {
   void reset() noexcept {
     held_size_ = 0;
     first_ = true;
+    started_ = false;
     strip_left_ = parts_->decoder.strip_count;
   }
 
@@ -121,6 +122,7 @@ class StreamDecoder {
     held_size_ = 0;
   }
   std::string_view stripped() noexcept {
+    started_ |= used_ > 0;
     std::string_view text(out(), used_);
     while (strip_left_ > 0 && !text.empty()) {
       if (tokenization::decode_utf8(text) != parts_->decoder.strip) {
@@ -134,7 +136,7 @@ class StreamDecoder {
   }
 
   const tokenization::TokenizerParts* parts_ = nullptr;
-  bool skip_special_ = true, first_ = true;
+  bool skip_special_ = true, first_ = true, started_ = false;  ///< started: some text was there already
   std::uint32_t strip_left_ = 0;
   Buffer out_, held_;
   std::size_t used_ = 0, held_size_ = 0;

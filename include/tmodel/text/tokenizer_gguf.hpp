@@ -1,5 +1,5 @@
 #pragma once
-// Reads the tokenizer of a GGUF file: the tokenizer.ggml.* keys, models "gpt2" and "llama".
+// Reads the tokenizer of a GGUF file: the tokenizer.ggml.* keys, models "gpt2", "llama" and "t5" (unigram).
 // Facts: llama.cpp's vocabulary loader and its converter.
 
 #include <cmath>
@@ -10,14 +10,11 @@
 #include "tmodel/core/metadata.hpp"
 #include "tmodel/text/gguf_pretokenizers.hpp"
 #include "tmodel/text/regex_syntax.hpp"
-#include "tmodel/text/tokenizer_parts.hpp"
+#include "tmodel/text/tokenizer_sentencepiece.hpp"
 
 namespace tmodel::inline v0::tokenization {
 
 namespace detail {
-
-/// tokenizer.ggml.token_type.
-enum class GgufTokenType : int { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
 
 /// Reads the keys of one file.
 class GgufTokenizerReader {
@@ -27,14 +24,18 @@ class GgufTokenizerReader {
   expected<TokenizerParts> run() {
     const auto model = metadata_.string("tokenizer.ggml.model");
     if (!model) return bad("tokenizer.ggml.model", "the file has no tokenizer");
-    if (*model != "gpt2" && *model != "llama")
-      return fail(Errc::unsupported, "tokenizer model is not supported", where("tokenizer.ggml.model"), "gpt2 or llama",
-                  *model);
+    if (*model != "gpt2" && *model != "llama" && *model != "t5")
+      return fail(Errc::unsupported, "tokenizer model is not supported", where("tokenizer.ggml.model"),
+                  "gpt2, llama or t5", *model);
+    unigram_ = *model == "t5";
     parts_.bpe.byte_level = *model == "gpt2";
     TMODEL_CHECK(read_arrays());
-    TMODEL_CHECK(parts_.bpe.byte_level ? read_byte_level() : read_sentencepiece());
+    const bool whole_sentencepiece = unigram_ || (!parts_.bpe.byte_level && has_normalizer());
+    TMODEL_CHECK(parts_.bpe.byte_level ? read_byte_level()
+                 : whole_sentencepiece ? read_whole_sentencepiece(unigram_)
+                                       : read_sentencepiece());
     TMODEL_CHECK(read_special());
-    parts_.bpe.finish(parts_.vocabulary);
+    if (!whole_sentencepiece) parts_.bpe.finish(parts_.vocabulary);
     TMODEL_CHECK(parts_.build_passes(AddedTokens::Order::longest_first));
     std::vector<token_t> ends;
     for (const std::string_view key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
@@ -76,28 +77,28 @@ class GgufTokenizerReader {
       const std::string_view text = texts.string();
       TMODEL_CHECK(
           fn(id, text,
-             types_ != nullptr ? static_cast<GgufTokenType>(static_cast<int>(types.number())) : GgufTokenType::normal));
+             types_ != nullptr ? static_cast<PieceType>(static_cast<int>(types.number())) : PieceType::normal));
     }
     return {};
   }
 
   /// Control, unknown and user-defined tokens are matched in the text; the first two only where special tokens are.
-  void note_added(token_t id, std::string_view text, GgufTokenType type) {
+  void note_added(token_t id, std::string_view text, PieceType type) {
     if (text.empty() ||
-        (type != GgufTokenType::control && type != GgufTokenType::unknown && type != GgufTokenType::user_defined))
+        (type != PieceType::control && type != PieceType::unknown && type != PieceType::user_defined))
       return;
     AddedToken token;
     append_lossy(token.content, text);
     token.id = id;
-    token.special = type != GgufTokenType::user_defined;
+    token.special = type != PieceType::user_defined;
     parts_.added.push_back(std::move(token));
   }
-  static std::uint32_t flags_of(GgufTokenType type) noexcept {
+  static std::uint32_t flags_of(PieceType type) noexcept {
     switch (type) {
-      case GgufTokenType::control:
-      case GgufTokenType::unknown:
+      case PieceType::control:
+      case PieceType::unknown:
         return token_exists | token_added | token_special;
-      case GgufTokenType::user_defined:
+      case PieceType::user_defined:
         return token_exists | token_added;
       default:
         return token_exists;
@@ -123,15 +124,15 @@ class GgufTokenizerReader {
     parts_.bpe.byte_tokens.fill(-1);
 
     std::string unmapped;
-    TMODEL_CHECK(for_each_token([&](token_t id, std::string_view text, GgufTokenType type) -> expected<void> {
+    TMODEL_CHECK(for_each_token([&](token_t id, std::string_view text, PieceType type) -> expected<void> {
       std::uint32_t flags = flags_of(type);
       note_added(id, text, type);
-      if (type == GgufTokenType::unused) return parts_.vocabulary.add(text, text, flags);
+      if (type == PieceType::unused) return parts_.vocabulary.add(text, text, flags);
       unmapped.clear();
       const bool mapped = valid_prefix(text) == text.size() && append_unmapped(unmapped, text);
       const std::string_view bytes = mapped ? std::string_view(unmapped) : text;
       flags |= token_in_model | (mapped ? 0u : static_cast<std::uint32_t>(token_literal));
-      if (type == GgufTokenType::normal) return parts_.vocabulary.add(bytes, bytes, flags | token_plain);
+      if (type == PieceType::normal) return parts_.vocabulary.add(bytes, bytes, flags | token_plain);
       return parts_.vocabulary.add(bytes, text, flags);
     }));
     TMODEL_CHECK(parts_.vocabulary.build_index());
@@ -162,15 +163,46 @@ class GgufTokenizerReader {
     return {};
   }
 
-  expected<void> read_sentencepiece() {
-    for (const std::string_view key :
-         {"tokenizer.ggml.remove_extra_whitespaces", "tokenizer.ggml.precompiled_charsmap"})
-      if (metadata_.has(key) && metadata_.boolean(key).value_or(true))
-        return fail(Errc::unsupported, "normalisation of a SentencePiece model is not supported", where(key));
+  expected<FlatArray<f32>> read_scores() const {
     if (scores_ == nullptr) return bad("tokenizer.ggml.scores", "a SentencePiece vocabulary needs scores");
+    TMODEL_TRY(auto scores, FlatArray<f32>::allocate(tokens_->count));
+    MetaReader reader(*scores_);
+    for (std::size_t id = 0; id < scores.size(); ++id) {
+      scores[id] = static_cast<f32>(reader.number());
+      if (std::isnan(scores[id])) return bad("tokenizer.ggml.scores", "a score is not a number");
+    }
+    return scores;
+  }
+
+  /// A file that carries sentencepiece's normaliser is read as sentencepiece would; llama.cpp does so for "t5" and
+  /// ignores it for "llama", where no converter writes it.
+  bool has_normalizer() const {
+    return metadata_.has("tokenizer.ggml.remove_extra_whitespaces") || metadata_.has("tokenizer.ggml.precompiled_charsmap");
+  }
+
+  expected<void> read_whole_sentencepiece(bool unigram) {
+    TMODEL_TRY(const auto scores, read_scores());
+    SentencePieceModel model;
+    model.unigram = unigram;
+    model.add_dummy_prefix = metadata_.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
+    model.remove_extra_whitespaces = metadata_.boolean("tokenizer.ggml.remove_extra_whitespaces").value_or(false);
+    if (const MetaArray* map = metadata_.array("tokenizer.ggml.precompiled_charsmap")) {
+      if (size_of(map->type) != 1) return bad("tokenizer.ggml.precompiled_charsmap", "not a list of bytes");
+      model.charsmap = {reinterpret_cast<const char*>(map->raw.data()), map->raw.size()};
+    }
+    TMODEL_CHECK(for_each_token([&](token_t id, std::string_view text, PieceType type) -> expected<void> {
+      model.pieces.push_back({text, scores[static_cast<std::size_t>(id)], type});
+      return {};
+    }));
+    TMODEL_TRY(parts_, build_sentencepiece(model, metadata_.where));
+    return {};
+  }
+
+  /// SentencePiece BPE as llama.cpp reads it: no normaliser but the space in front, user-defined tokens cut out first.
+  expected<void> read_sentencepiece() {
+    TMODEL_TRY(const auto scores, read_scores());
     Bpe& bpe = parts_.bpe;
     bpe.by_score = bpe.byte_fallback = true;
-    adds_bos_ = true;
     if (metadata_.boolean("tokenizer.ggml.add_space_prefix").value_or(true)) {
       NormalizerStep prepend;
       prepend.kind = NormalizerStep::Kind::prepend;
@@ -187,11 +219,11 @@ class GgufTokenizerReader {
     bpe.byte_tokens.fill(-1);
 
     std::string piece;
-    TMODEL_CHECK(for_each_token([&](token_t id, std::string_view text, GgufTokenType type) -> expected<void> {
+    TMODEL_CHECK(for_each_token([&](token_t id, std::string_view text, PieceType type) -> expected<void> {
       std::uint32_t flags = flags_of(type);
       note_added(id, text, type);
       piece.clear();
-      if (type == GgufTokenType::byte) {
+      if (type == PieceType::byte) {
         const int byte = byte_of_token(text);
         if (byte < 0) return bad("tokenizer.ggml.tokens", "byte token is not <0xHH>", text);
         bpe.byte_tokens[static_cast<std::size_t>(byte)] = id;
@@ -199,7 +231,7 @@ class GgufTokenizerReader {
         return parts_.vocabulary.add(text, piece, flags | token_byte);
       }
       append_lossy(piece, text);
-      if (type == GgufTokenType::normal) {
+      if (type == PieceType::normal) {
         flags |= token_in_model;
         for (std::size_t at = 0; (at = piece.find(space_mark, at)) != std::string::npos; ++at)
           piece.replace(at, space_mark.size(), " ");
@@ -207,30 +239,8 @@ class GgufTokenizerReader {
       return parts_.vocabulary.add(text, piece, flags);
     }));
     TMODEL_CHECK(parts_.vocabulary.build_index());
-    return rank_scores();
-  }
-
-  /// Merging needs the order of the scores only.
-  expected<void> rank_scores() {
-    struct Scored {
-      f32 score;
-      token_t id;
-    };
-    const auto n = static_cast<std::size_t>(parts_.vocabulary.size());
-    TMODEL_TRY(auto order, FlatArray<Scored>::allocate(n));
-    MetaReader reader(*scores_);
-    for (std::size_t id = 0; id < n; ++id) {
-      order[id] = {static_cast<f32>(reader.number()), static_cast<token_t>(id)};
-      if (std::isnan(order[id].score)) return bad("tokenizer.ggml.scores", "a score is not a number");
-    }
-    std::sort(order.data(), order.data() + n, [](const Scored& a, const Scored& b) { return a.score > b.score; });
-    TMODEL_TRY(parts_.bpe.priority, FlatArray<std::uint32_t>::allocate(n));
-    std::uint32_t place = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      if (i > 0 && order[i].score != order[i - 1].score) ++place;
-      parts_.bpe.priority[static_cast<std::size_t>(order[i].id)] = place;
-    }
-    return {};
+    bpe.unknown = id_of("tokenizer.ggml.unknown_token_id", 0);
+    return bpe.rank_scores(scores.size(), [&](std::size_t id) { return scores[id]; });
   }
 
   /// Id under a key; `otherwise` if the key is missing; -1 if there is no such token.
@@ -243,14 +253,14 @@ class GgufTokenizerReader {
     const bool byte_level = parts_.bpe.byte_level;
     // 11 is Falcon's end of text, from before GGUF files said so; elsewhere it is an ordinary token.
     const token_t legacy = (parts_.vocabulary.flags(11) & token_special) != 0 ? 11 : -1;
-    parts_.bos = id_of("tokenizer.ggml.bos_token_id", byte_level ? legacy : 1);
-    parts_.eos = id_of("tokenizer.ggml.eos_token_id", byte_level ? legacy : 2);
-    if (!byte_level) parts_.bpe.unknown = id_of("tokenizer.ggml.unknown_token_id", 0);
-    const bool adds_bos = metadata_.boolean("tokenizer.ggml.add_bos_token").value_or(adds_bos_);
+    parts_.bos = id_of("tokenizer.ggml.bos_token_id", byte_level ? legacy : unigram_ ? -1 : 1);
+    parts_.eos = id_of("tokenizer.ggml.eos_token_id", byte_level ? legacy : unigram_ ? 1 : 2);
+    const bool adds_bos =
+        metadata_.boolean("tokenizer.ggml.add_bos_token").value_or(byte_level ? adds_bos_ : !unigram_);
     if (adds_bos && parts_.bos < 0)
       return bad("tokenizer.ggml.bos_token_id", "the file adds a BOS token that does not exist");
     if (adds_bos) parts_.prefix.push_back(parts_.bos);
-    const bool adds_eos = metadata_.boolean("tokenizer.ggml.add_eos_token").value_or(false);
+    const bool adds_eos = metadata_.boolean("tokenizer.ggml.add_eos_token").value_or(unigram_);
     if (adds_eos && parts_.eos < 0)
       return bad("tokenizer.ggml.eos_token_id", "the file adds an EOS token that does not exist");
     if (adds_eos) parts_.suffix.push_back(parts_.eos);
@@ -272,7 +282,7 @@ class GgufTokenizerReader {
   const MetaArray* tokens_ = nullptr;
   const MetaArray* types_ = nullptr;
   const MetaArray* scores_ = nullptr;
-  bool adds_bos_ = false;
+  bool adds_bos_ = false, unigram_ = false;
 };
 }  // namespace detail
 

@@ -1,9 +1,10 @@
 #pragma once
-// Reads tokenizer.json (model BPE) and what tokenizer_config.json changes.
+// Reads tokenizer.json (models BPE and Unigram) and what tokenizer_config.json changes.
 // Facts: the tokenizers library 0.23 (models/bpe, added_vocabulary) and transformers 4 (tokenization_utils_fast).
 
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <map>
 #include <string>
 #include <string_view>
@@ -27,13 +28,17 @@ class JsonTokenizerReader {
     TMODEL_CHECK(check_first_mark());
     TMODEL_CHECK(prefix_space_of_config());
     TMODEL_CHECK(read_decoder(root_["decoder"], parts_, rule_, where_));
-    TMODEL_CHECK(read_vocabulary());
-    TMODEL_CHECK(read_merges());
-    TMODEL_CHECK(read_options());
+    if (parts_.unigram) {
+      TMODEL_CHECK(read_unigram());
+    } else {
+      TMODEL_CHECK(read_vocabulary());
+      TMODEL_CHECK(read_merges());
+      TMODEL_CHECK(read_options());
+    }
     TMODEL_CHECK(read_added_tokens());
     if (config_) TMODEL_CHECK(read_config_tokens());
     TMODEL_CHECK(add_rows());
-    parts_.bpe.finish(parts_.vocabulary);
+    if (!parts_.unigram) parts_.bpe.finish(parts_.vocabulary);
     TMODEL_CHECK(read_post_processor(root_["post_processor"], parts_, where_));
     if (config_)
       TMODEL_CHECK(apply_config());
@@ -57,6 +62,10 @@ class JsonTokenizerReader {
   expected<void> check_model() {
     const Json model = root_["model"];
     if (!model.is_object()) return bad("tokenizer.json has no model");
+    if (model["type"].string() == "Unigram") {
+      parts_.unigram.emplace();
+      return model["vocab"].is_array() ? expected<void>{} : bad("vocab of a unigram model is not a list");
+    }
     if (!model["vocab"].is_object() || !model["merges"].is_array() || model["type"].string("BPE") != "BPE")
       return unsupported("tokenizer model is not supported", model["type"].string(), where_);
     for (const std::string_view key : {"continuing_subword_prefix", "end_of_word_suffix"})
@@ -156,6 +165,38 @@ class JsonTokenizerReader {
     return parts_.vocabulary.build_index();
   }
 
+  expected<void> read_unigram() {
+    const Json model = root_["model"], vocab = model["vocab"];
+    if (parts_.bpe.byte_level && !parts_.pieces_are_mapped) return unsupported("ByteLevel before a unigram model", "", where_);
+    Unigram& unigram = *parts_.unigram;
+    count_ = vocab.size();
+    std::vector<ByteTrie::Entry> texts;
+    TMODEL_TRY(unigram.scores, FlatArray<f64>::allocate(count_));
+    std::size_t bytes = 0;
+    for (Json entry = vocab.first(); entry; entry = entry.next()) {
+      const std::string_view text = entry.first().string();
+      const auto score = entry.first().next().number();
+      if (!entry.first().is_string() || !score || !std::isfinite(*score)) return bad("vocab of a unigram model is not a list of texts and numbers");
+      bytes += text.size();
+      unigram.lowest = texts.empty() ? *score : std::min(unigram.lowest, *score);
+      unigram.scores[texts.size()] = *score;
+      texts.push_back({text, static_cast<std::uint32_t>(texts.size())});
+    }
+    TMODEL_CHECK(parts_.vocabulary.reserve(count_, bytes));
+    for (const ByteTrie::Entry& entry : texts) TMODEL_CHECK(add_model_row(entry.text));
+    TMODEL_CHECK(parts_.vocabulary.build_index());
+    std::erase_if(texts, [](const ByteTrie::Entry& entry) { return entry.text.empty(); });
+    TMODEL_TRY(unigram.trie, ByteTrie::build(std::move(texts)));
+    if (const auto unknown = model["unk_id"].integer()) {
+      if (*unknown < 0 || static_cast<std::uint64_t>(*unknown) >= count_) return bad("unk_id is outside the vocabulary");
+      unigram.unknown = static_cast<token_t>(*unknown);
+    }
+    unigram.byte_fallback = model["byte_fallback"].boolean();
+    std::string scratch;
+    for (unsigned b = 0; b < 256; ++b) unigram.byte_tokens[b] = parts_.find_in_model(byte_token_text(b), scratch);
+    return {};
+  }
+
   expected<void> read_merges() {
     const Json merges = root_["model"]["merges"];
     TMODEL_TRY(parts_.bpe.merges, PairTable::allocate(merges.size()));
@@ -222,22 +263,11 @@ class JsonTokenizerReader {
     parts_.added.push_back(std::move(token));
     return {};
   }
-  static AddedToken read_added(Json json) {
-    AddedToken token;
-    token.content = json["content"].string();
-    token.single_word = json["single_word"].boolean();
-    token.lstrip = json["lstrip"].boolean();
-    token.rstrip = json["rstrip"].boolean();
-    token.special = json["special"].boolean();
-    token.normalized = json["normalized"].boolean(!token.special);
-    return token;
-  }
-
   expected<void> read_added_tokens() {
     if (root_["added_tokens"].size() > 65536)
       return fail(Errc::unsupported, "more than 65,536 added tokens", where_);
     for (Json item = root_["added_tokens"].first(); item; item = item.next()) {
-      AddedToken token = read_added(item);
+      AddedToken token = read_added_token(item);
       if (token.content.empty()) continue;
       if (AddedToken* known = find_added(token.content)) {
         token.id = known->id;
@@ -250,26 +280,11 @@ class JsonTokenizerReader {
     return {};
   }
 
-  static std::string_view token_name(Json value) {
-    return value.is_string() ? value.string() : value["content"].string();
-  }
-
   /// Added tokens that tokenizer_config.json changes or adds.
   expected<void> read_config_tokens() {
-    const Json decoder = config_["added_tokens_decoder"];
-    if (decoder.size() > 65536)
-      return fail(Errc::unsupported, "more than 65,536 added tokens", "tokenizer_config.json");
-    std::vector<std::pair<std::int64_t, Json>> entries;
-    for (Json item = decoder.first(); item; item = item.next()) {
-      std::int64_t id = -1;
-      const auto [end, error] = std::from_chars(item.key().data(), item.key().data() + item.key().size(), id);
-      if (error != std::errc() || end != item.key().data() + item.key().size() || id < 0)
-        return bad("added_tokens_decoder has a key that is no id", item.key());
-      entries.emplace_back(id, item);
-    }
-    std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    TMODEL_TRY(const auto entries, detail::added_tokens_decoder(config_));
     for (const auto& [id, item] : entries) {
-      AddedToken token = read_added(item);
+      AddedToken token = read_added_token(item);
       if (token.content.empty()) continue;
       if (AddedToken* known = find_added(token.content)) {
         known->single_word = token.single_word, known->lstrip = token.lstrip, known->rstrip = token.rstrip;

@@ -2,11 +2,13 @@
 // The parts of tokenizer.json around the model: normalizer, pre_tokenizer, post_processor, decoder.
 // Kinds and defaults: the tokenizers library 0.23. A kind or option that is not here is refused by its name.
 
+#include <charconv>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "tmodel/core/json.hpp"
+#include "tmodel/text/base64.hpp"
 #include "tmodel/text/regex_syntax.hpp"
 #include "tmodel/text/tokenizer_parts.hpp"
 
@@ -57,7 +59,38 @@ inline expected<Pattern> read_pattern(Json value, std::string_view where) {
   TMODEL_TRY(pattern.regex, compile_regex(regex.string(), where));
   return pattern;
 }
+/// bos_token and its kin: a text or an object with one.
+inline std::string_view token_name(Json value) { return value.is_string() ? value.string() : value["content"].string(); }
+
+/// added_tokens_decoder of tokenizer_config.json, sorted by id. Errors: bad_file, unsupported (over 65,536).
+inline expected<std::vector<std::pair<std::int64_t, Json>>> added_tokens_decoder(Json config) {
+  constexpr std::string_view where = "tokenizer_config.json";
+  const Json decoder = config["added_tokens_decoder"];
+  std::vector<std::pair<std::int64_t, Json>> entries;
+  if (decoder.size() > 65536) return fail(Errc::unsupported, "more than 65,536 added tokens", where);
+  for (Json item = decoder.first(); item; item = item.next()) {
+    std::int64_t id = -1;
+    const auto [end, error] = std::from_chars(item.key().data(), item.key().data() + item.key().size(), id);
+    if (error != std::errc() || end != item.key().data() + item.key().size() || id < 0)
+      return fail(Errc::bad_file, "added_tokens_decoder has a key that is no id", where, {}, item.key());
+    entries.emplace_back(id, item);
+  }
+  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  return entries;
+}
 }  // namespace detail
+
+/// An entry of added_tokens or added_tokens_decoder, without its id.
+inline AddedToken read_added_token(Json json) {
+  AddedToken token;
+  token.content = json["content"].string();
+  token.single_word = json["single_word"].boolean();
+  token.lstrip = json["lstrip"].boolean();
+  token.rstrip = json["rstrip"].boolean();
+  token.special = json["special"].boolean();
+  token.normalized = json["normalized"].boolean(!token.special);
+  return token;
+}
 
 /// Appends the steps of a normalizer; null has none.
 inline expected<void> read_normalizer(Json json, std::vector<NormalizerStep>& steps, std::string_view where) {
@@ -92,6 +125,13 @@ inline expected<void> read_normalizer(Json json, std::vector<NormalizerStep>& st
     step.right = json["strip_right"].boolean(true);
   } else if (type == "Lowercase") {
     step.kind = Kind::lowercase;
+  } else if (type == "Precompiled") {
+    std::string blob;
+    if (!append_base64(blob, json["precompiled_charsmap"].string()))
+      return fail(Errc::bad_file, "precompiled charsmap is not base64", where);
+    if (blob.empty()) return {};
+    step.kind = Kind::precompiled;
+    TMODEL_TRY(step.rules.charsmap, Charsmap::create(blob, where));
   } else {
     return detail::unsupported("normalizer is not supported", type, where);
   }

@@ -12,6 +12,7 @@
 #include "tmodel/text/decoder.hpp"
 #include "tmodel/text/normalizer.hpp"
 #include "tmodel/text/pretokenizer.hpp"
+#include "tmodel/text/unigram.hpp"
 
 namespace tmodel::inline v0::tokenization {
 
@@ -31,6 +32,7 @@ inline constexpr std::string_view end_texts[] = {"<|eot_id|>",
 struct TokenizerParts {
   Vocabulary vocabulary;
   Bpe bpe;
+  std::optional<Unigram> unigram;  ///< in place of bpe
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   bool pieces_are_mapped = false;  ///< pieces leave the pre-tokeniser in the byte alphabet
@@ -107,7 +109,7 @@ struct TokenizerParts {
   }
 
   std::size_t memory_bytes() const noexcept {
-    std::size_t bytes = vocabulary.bytes() + bpe.bytes() + normalizer.memory_bytes() + pre_tokenizer.memory_bytes() +
+    std::size_t bytes = vocabulary.bytes() + bpe.bytes() + (unigram ? unigram->bytes() : 0) + normalizer.memory_bytes() + pre_tokenizer.memory_bytes() +
                         raw_pass.bytes() + normalized_pass.bytes() + added.capacity() * sizeof(AddedToken) +
                         (prefix.capacity() + suffix.capacity() + ends.capacity()) * sizeof(token_t);
     const std::size_t inside = std::string().capacity();  // shorter contents live in the string object itself
@@ -145,6 +147,7 @@ struct TokenizerParts {
     std::vector<Range> plain;
     PreTokenizerScratch pre_tokenizer;
     BpeScratch bpe;
+    UnigramScratch unigram;
   };
 
   expected<void> encode_segment(std::string_view whole, const Segment& segment, const SpecialRule& rule,
@@ -186,7 +189,7 @@ struct TokenizerParts {
         append_unmapped(scratch.unmapped, piece);
         piece = scratch.unmapped;
       }
-      return bpe.encode(vocabulary, piece, scratch.bpe, out);
+      return unigram ? unigram->encode(piece, scratch.unigram, out) : bpe.encode(vocabulary, piece, scratch.bpe, out);
     });
   }
 };

@@ -155,6 +155,20 @@ inline void append_lower(std::string& out, char32_t c) {
   append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
 }
 
+/// End of the extended grapheme cluster that begins at `begin` in valid UTF-8.
+inline std::size_t grapheme_end(std::string_view s, std::size_t begin) noexcept {
+  utf8proc_int32_t state = 0;
+  std::size_t at = begin;
+  for (char32_t c = decode_utf8(s.substr(at));;) {
+    at += utf8_length_of(s[at]);
+    if (at == s.size()) return at;
+    const char32_t next = decode_utf8(s.substr(at));
+    if (utf8proc_grapheme_break_stateful(static_cast<utf8proc_int32_t>(c), static_cast<utf8proc_int32_t>(next), &state))
+      return at;
+    c = next;
+  }
+}
+
 enum class NormalForm : std::uint8_t { nfc, nfd, nfkc, nfkd };
 
 namespace detail {

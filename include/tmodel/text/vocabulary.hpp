@@ -51,6 +51,7 @@ enum TokenFlags : std::uint32_t {
   token_added = 32,    ///< matched in the text before the model sees it
   token_whole = 64,    ///< encoding its own text gives this one token
   token_plain = 128,   ///< may stand for a whole piece of ordinary text (ignore_merges)
+  token_unused = 256,  ///< merging passes through it, but it is never given out
 };
 
 class Vocabulary {
@@ -88,6 +89,14 @@ class Vocabulary {
     token.piece_length = static_cast<std::uint32_t>(piece.size());
     longest_piece_ = std::max(longest_piece_, piece.size());
     return pool_.append({piece.data(), piece.size()});
+  }
+
+  /// Gives an id that has no text yet its text, which is also its piece. Errors: as set_piece.
+  expected<void> replace(token_t id, std::string_view text, std::uint32_t flags) {
+    TMODEL_CHECK(set_piece(id, text));
+    Token& token = tokens_[static_cast<std::size_t>(id)];
+    token.text = token.piece, token.text_length = token.piece_length, token.flags = flags;
+    return {};
   }
 
   /// Makes find() work. Of two equal texts the higher id wins. Call once, after the last in_model token.
