@@ -229,4 +229,77 @@ TEST(ConformanceTokenizer, one_word_of_a_megabyte_takes_time_in_proportion) {
       EXPECT_LT(time_of(*tokenizer, text), 20.0) << tokenizer->kind() << ' ' << text.substr(0, 4);
 }
 
+std::vector<std::string> pieces_of(const std::vector<std::string_view>& expressions, std::string_view text) {
+  using namespace tokenization;
+  PreTokenizer splitter;
+  for (const std::string_view expression : expressions) {
+    const auto pattern = translate_regex(expression, "expression");
+    EXPECT_TRUE(pattern) << expression << ": " << pattern.error().message();
+    auto regex = Regex::compile(pattern.value_or("x"), "expression");
+    EXPECT_TRUE(regex) << expression;
+    splitter.steps.emplace_back().regex = std::move(*regex);
+  }
+  std::vector<std::string> pieces;
+  PreTokenizerScratch scratch;
+  EXPECT_TRUE(splitter.run(text, true, scratch, [&](std::string_view piece) -> expected<void> {
+    pieces.emplace_back(piece);
+    return {};
+  }));
+  return pieces;
+}
+
+TEST(ConformanceTokenizer, every_named_pre_tokenizer_splits_as_the_published_expressions_do) {
+  const os::MappedFile table = open(data + "/pretokenizers.json"),
+                       wikitext = open(data + "/text/wikitext-2-raw-test.txt");
+  const auto document = JsonDocument::parse(table.text(), "pretokenizers.json");
+  ASSERT_TRUE(document);
+  std::string text(wikitext.text().substr(0, 20000));
+  text +=
+      "  '\u017F I'LL x'Ve 12345 \u0661\u0662\u0663\u0664 a1b22c333\t\t\r\n \n\n  --==(<|x|>)/ //\n \u00c9t\u00e9 "
+      "\u4e2d\u6587\u5b57 \uac00\ub098 "
+      "\u0928\u092e\u0938\u094d\u0924\u0947 e\u0301x \u2026\u3002a,b.c;d \u00b2\u00bd\u2167 AbcDEF\u01c5z "
+      "\U0001F600\u00a0\u3000 ";
+  int names = 0;
+  for (Json entry = document->root().first(); entry; entry = entry.next()) {
+    const std::string_view name = entry.key();
+    const auto* known = tokenization::find_gguf_pretokenizer(name);
+    const bool left_out = name == "_note" || name == "chameleon" || name.starts_with("jina-");
+    EXPECT_EQ(known == nullptr, left_out) << name;
+    if (known == nullptr || left_out) continue;
+    std::vector<std::string_view> ours, published;
+    for (const std::string_view expression : known->expressions)
+      if (!expression.empty()) ours.push_back(expression);
+    if (const Json original = entry["original"])
+      published.push_back(original.string());
+    else
+      for (Json expression = entry["regex"].first(); expression; expression = expression.next())
+        published.push_back(expression.string());
+    EXPECT_EQ(pieces_of(ours, text), pieces_of(published, text)) << name;
+    EXPECT_EQ(known->ignore_merges, entry["ignore_merges"].boolean()) << name;
+    EXPECT_EQ(known->add_bos, entry["add_bos"].boolean()) << name;
+    ++names;
+  }
+  EXPECT_EQ(names, 35);
+}
+
+TEST(ConformanceTokenizer, tokenizer_model_gives_the_ids_that_sentencepiece_published) {
+  const os::MappedFile model = open(data + "/models/stories260K/derived/tokenizer.model");
+  const os::MappedFile vectors = open(data + "/models/stories260K/derived/tokenizer_vectors_sentencepiece.jsonl");
+  LOAD(tokenizer, Tokenizer::from_sentencepiece(model.text(), {}, "tokenizer.model"));
+  int checked = 0;
+  for (const std::string_view line : split(vectors.text(), "\n")) {
+    if (line.empty()) continue;
+    const auto document = JsonDocument::parse(line, "vectors");
+    ASSERT_TRUE(document);
+    const std::vector<token_t> want = ids_of(document->root()["ids"]);
+    const auto text = document->root()["text"].string();
+    EXPECT_EQ(tokenizer.encode(text, {.add_special = false, .parse_special = false}).value_or(std::vector<token_t>{}),
+              want)
+        << text;
+    EXPECT_EQ(streamed(tokenizer, want, true), tokenizer.decode(want, true).value_or("?"));
+    ++checked;
+  }
+  EXPECT_EQ(checked, 30);
+}
+
 }  // namespace
