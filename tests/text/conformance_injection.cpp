@@ -17,6 +17,7 @@ using namespace tmodel;
 struct InjectionCase {
   std::string name, begin,
       end;  ///< control tokens of the template used here, which are special tokens of the tokenizer
+  bool marks_only_the_start = false;  ///< Metaspace "first": text behind a special token gets no mark in front
 };
 void PrintTo(const InjectionCase& c, std::ostream* out) { *out << c.name; }
 
