@@ -179,8 +179,8 @@ TEST(SentencePiece, what_it_does_not_read_is_refused_by_name) {
     const auto t = Tokenizer::from_sentencepiece(model, {}, "test.model");
     return t ? std::string("accepted") : std::string(name_of(t.error().code)) + ": " + t.error().message();
   };
-  EXPECT_NE(error(model_of(3, unigram_pieces)).find("word"), std::string::npos);
-  EXPECT_NE(error(model_of(4, unigram_pieces)).find("char"), std::string::npos);
+  EXPECT_NE(error(model_of(3, unigram_pieces)).find("words"), std::string::npos);
+  EXPECT_NE(error(model_of(4, unigram_pieces)).find("chars"), std::string::npos);
   EXPECT_NE(error(model_of(1, unigram_pieces, Proto().number(5, 0))).find("escape_whitespaces"), std::string::npos);
   EXPECT_NE(error(model_of(1, unigram_pieces) + Proto().text(2, Proto().number(24, 1).bytes).bytes).find("suffix"),
             std::string::npos);

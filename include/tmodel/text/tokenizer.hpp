@@ -13,14 +13,14 @@
 #include "tmodel/core/metadata.hpp"
 #include "tmodel/text/concepts.hpp"
 #include "tmodel/text/tiktoken.hpp"
+#include "tmodel/text/tokenizer_facts.hpp"
 #include "tmodel/text/tokenizer_gguf.hpp"
 #include "tmodel/text/tokenizer_json.hpp"
-#include "tmodel/text/tokenizer_parts.hpp"
 
 namespace tmodel::inline v0 {
 
 /// Immutable once made; const calls may come from any thread, without locks.
-class Tokenizer {
+class Tokenizer : public TokenizerFacts {
  public:
   /// tokenizer_config_json may be empty: then tokenizer.json alone decides, as in the tokenizers library; else it
   /// overrides as in transformers: added tokens' flags, bos and eos, and for LlamaTokenizer and its kin what is put
@@ -90,27 +90,6 @@ class Tokenizer {
     return result;
   }
 
-  /// The bytes that a token stands for when decoded; may begin or end inside a character. Empty for unknown ids.
-  std::string_view piece(token_t id) const noexcept { return parts_.vocabulary.piece(id); }
-
-  /// Text of tokens as the reference decodes it; ids outside the vocabulary are left out. Errors: out_of_memory.
-  expected<std::string> decode(std::span<const token_t> tokens, bool skip_special) const {
-    return guard(
-        [&]() -> expected<std::string> { return parts_.decoder.decode(parts_.vocabulary, tokens, skip_special); });
-  }
-
-  bool is_special(token_t id) const noexcept {
-    return (parts_.vocabulary.flags(id) & tokenization::token_special) != 0;
-  }
-  /// Whether generation ends with this token, as far as the tokenizer knows: eos, and the end tokens of chat formats.
-  bool is_end(token_t id) const noexcept { return std::binary_search(parts_.ends.begin(), parts_.ends.end(), id); }
-  std::span<const token_t> end_tokens() const noexcept { return parts_.ends; }
-  token_t bos() const noexcept { return parts_.bos; }  ///< -1: none
-  token_t eos() const noexcept { return parts_.eos; }  ///< -1: none
-  /// Whether encode() puts the BOS token in front.
-  bool adds_bos() const noexcept { return !parts_.prefix.empty() && parts_.prefix.front() == parts_.bos; }
-  /// One more than the highest id.
-  int vocab_size() const noexcept { return parts_.vocabulary.size(); }
   /// "byte-level BPE", "SentencePiece BPE", "BPE" or "unigram", for reports.
   std::string_view kind() const noexcept {
     return parts_.unigram ? "unigram" : parts_.bpe.byte_level ? "byte-level BPE" : parts_.bpe.byte_fallback ? "SentencePiece BPE" : "BPE";
@@ -128,12 +107,8 @@ class Tokenizer {
     return guard([&]() -> expected<std::string> { return parts_.text_of(id); });
   }
 
-  /// What StreamDecoder reads.
-  const tokenization::TokenizerParts& parts() const noexcept { return parts_; }
-
  private:
   Tokenizer() = default;
-  tokenization::TokenizerParts parts_;
 };
 
 static_assert(TextTokenizer<Tokenizer>);

@@ -1,116 +1,41 @@
 #pragma once
 // A SentencePiece model (BPE or unigram) as a tokenizer, from a tokenizer.model or from a GGUF file that carries its
 // normaliser, without the sentencepiece library. Ids are that library's.
-// Facts: sentencepiece_model.proto (field numbers), bpe_model, unigram_model and normalizer of sentencepiece 0.2.
+// Facts: bpe_model, unigram_model and normalizer of sentencepiece 0.2.
 
 #include <cmath>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "tmodel/text/sentencepiece_model.hpp"
 #include "tmodel/text/tokenizer_json_steps.hpp"
 
 namespace tmodel::inline v0::tokenization {
 
-/// What a piece is; the numbers of tokenizer.model and of GGUF's token_type.
-enum class PieceType : int { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
-
-/// What a model says, wherever it is stored.
-struct SentencePieceModel {
-  struct Piece {
-    std::string_view text;
-    f32 score = 0;
-    PieceType type = PieceType::normal;
-  };
-  bool unigram = true;
-  std::vector<Piece> pieces;
-  std::string_view charsmap;
-  bool add_dummy_prefix = true, remove_extra_whitespaces = true;
-  std::string_view unknown_surface = " \xE2\x81\x87 ";  // what the unknown token is decoded to
-};
-
 namespace detail {
-
-/// Walks the fields of one protobuf message. Damage ends the walk and is told by ok().
-class ProtoFields {
- public:
-  explicit ProtoFields(std::string_view bytes) : rest_(bytes) {}
-
-  /// Steps to the next field; false at the end or at damage.
-  bool next() {
-    if (rest_.empty() || !ok_) return false;
-    const std::uint64_t key = varint();
-    field = static_cast<std::uint32_t>(key >> 3);
-    bytes = {};
-    number = 0;
-    switch (key & 7u) {
-      case 0:
-        number = varint();
-        break;
-      case 1:
-        skip(8);
-        break;
-      case 2:
-        bytes = take(varint());
-        break;
-      case 5: {
-        const std::string_view raw = take(4);
-        if (ok_) real = load_unaligned<f32>(raw.data());
-        break;
-      }
-      default:
-        ok_ = false;
-    }
-    ok_ = ok_ && key >> 3 != 0 && key >> 3 <= 0x1FFFFFFFu;
-    return ok_;
-  }
-  bool ok() const noexcept { return ok_; }
-
-  std::uint32_t field = 0;
-  std::string_view bytes;  ///< of a text or message
-  std::uint64_t number = 0;
-  f32 real = 0;
-
- private:
-  std::uint64_t varint() {
-    std::uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
-      const auto byte = static_cast<unsigned char>(rest_[0]);
-      rest_.remove_prefix(1);
-      value |= static_cast<std::uint64_t>(byte & 0x7Fu) << shift;
-      if (byte < 0x80u) return value;
-    }
-    ok_ = false;
-    return 0;
-  }
-  std::string_view take(std::uint64_t n) {
-    if (n > rest_.size()) return (ok_ = false, std::string_view());
-    const std::string_view taken = rest_.substr(0, static_cast<std::size_t>(n));
-    rest_.remove_prefix(static_cast<std::size_t>(n));
-    return taken;
-  }
-  void skip(std::uint64_t n) { (void)take(n); }
-  std::string_view rest_;
-  bool ok_ = true;
-};
 
 /// Fills parts from a model. bos, eos and what stands around a text are the caller's.
 class SentencePieceBuilder {
  public:
   SentencePieceBuilder(const SentencePieceModel& model, std::string_view where) : model_(model), where_(where) {}
 
-  expected<TokenizerParts> run() {
+  /// Pieces and decoder, and with `encodes` what turns text into ids.
+  expected<TokenizerParts> run(bool encodes) {
     std::size_t bytes = 0;
     for (const auto& piece : model_.pieces) bytes += piece.text.size();
     TMODEL_CHECK(parts_.vocabulary.reserve(model_.pieces.size(), bytes));
     byte_tokens_.fill(-1);
     for (std::size_t id = 0; id < model_.pieces.size(); ++id) TMODEL_CHECK(add(static_cast<token_t>(id)));
     TMODEL_CHECK(parts_.vocabulary.build_index());
-    TMODEL_CHECK(add_normalizer());
+    parts_.bos = model_.bos, parts_.eos = model_.eos;
     parts_.decoder.kind = Decoder::Kind::fused;
     parts_.decoder.trims_first_marks = model_.remove_extra_whitespaces;
     parts_.decoder.strip_count = model_.add_dummy_prefix && !model_.remove_extra_whitespaces ? 1 : 0;
-    TMODEL_CHECK(model_.unigram ? build_unigram() : build_bpe());
+    if (encodes) {
+      TMODEL_CHECK(add_normalizer());
+      TMODEL_CHECK(model_.unigram ? build_unigram() : build_bpe());
+    }
     return std::move(parts_);
   }
 
@@ -211,96 +136,22 @@ class SentencePieceBuilder {
   token_t unknown_ = -1;
 };
 
-/// Reads a tokenizer.model, a serialised ModelProto.
-class ModelProtoReader {
- public:
-  ModelProtoReader(std::string_view bytes, std::string_view where) : bytes_(bytes), where_(where) {}
-
-  expected<TokenizerParts> run() {
-    ProtoFields fields(bytes_);
-    bool has_trainer = false;
-    while (fields.next()) {
-      if (fields.field == 1) TMODEL_CHECK(read_piece(fields.bytes));
-      if (fields.field == 2) TMODEL_CHECK(read_trainer(fields.bytes));
-      has_trainer |= fields.field == 2;
-      if (fields.field == 3) TMODEL_CHECK(read_normalizer(fields.bytes, false));
-      if (fields.field == 5) TMODEL_CHECK(read_normalizer(fields.bytes, true));
-    }
-    if (!fields.ok() || !has_trainer || model_.pieces.empty()) return damaged();
-    if (model_type_ != 1 && model_type_ != 2)
-      return fail(Errc::unsupported, "kind of SentencePiece model is not supported", where_, "unigram or BPE",
-                  model_type_ == 3   ? "word"
-                  : model_type_ == 4 ? "char"
-                                     : std::to_string(model_type_));
-    model_.unigram = model_type_ == 1;
-    TMODEL_TRY(TokenizerParts parts, SentencePieceBuilder(model_, where_).run());
-    const auto id_of = [&](std::int64_t id) {
-      return id >= 0 && id < static_cast<std::int64_t>(model_.pieces.size()) &&
-                     model_.pieces[static_cast<std::size_t>(id)].type == PieceType::control
-                 ? static_cast<token_t>(id)
-                 : -1;
-    };
-    parts.bos = id_of(bos_), parts.eos = id_of(eos_);
-    return parts;
-  }
-
- private:
-  tl::unexpected<Error> damaged() const { return fail(Errc::bad_file, "not a SentencePiece model", where_); }
-  tl::unexpected<Error> refuse(std::string_view what) const { return fail(Errc::unsupported, what, where_); }
-
-  expected<void> read_piece(std::string_view bytes) {
-    SentencePieceModel::Piece piece;
-    ProtoFields fields(bytes);
-    while (fields.next()) {
-      if (fields.field == 1) piece.text = fields.bytes;
-      if (fields.field == 2) piece.score = fields.real;
-      if (fields.field == 3) {
-        if (fields.number < 1 || fields.number > 6) return damaged();
-        piece.type = static_cast<PieceType>(fields.number);
-      }
-    }
-    if (!fields.ok() || model_.pieces.size() >= 0x1000000) return damaged();
-    model_.pieces.push_back(piece);
-    return {};
-  }
-
-  expected<void> read_trainer(std::string_view bytes) {
-    ProtoFields fields(bytes);
-    while (fields.next()) {
-      if (fields.field == 3) model_type_ = static_cast<int>(fields.number & 0xFFu);
-      if (fields.field == 24 && fields.number != 0) return refuse("treat_whitespace_as_suffix is not supported");
-      if (fields.field == 41) bos_ = static_cast<std::int64_t>(fields.number);
-      if (fields.field == 42) eos_ = static_cast<std::int64_t>(fields.number);
-      if (fields.field == 44) model_.unknown_surface = fields.bytes;
-    }
-    return fields.ok() ? expected<void>{} : damaged();
-  }
-
-  expected<void> read_normalizer(std::string_view bytes, bool after_decoding) {
-    ProtoFields fields(bytes);
-    while (fields.next()) {
-      if (after_decoding) {
-        if (fields.field == 2 && !fields.bytes.empty()) return refuse("a denormalizer is not supported");
-        continue;
-      }
-      if (fields.field == 2) model_.charsmap = fields.bytes;
-      if (fields.field == 3) model_.add_dummy_prefix = fields.number != 0;
-      if (fields.field == 4) model_.remove_extra_whitespaces = fields.number != 0;
-      if (fields.field == 5 && fields.number == 0) return refuse("escape_whitespaces off is not supported");
-    }
-    return fields.ok() ? expected<void>{} : damaged();
-  }
-
-  std::string_view bytes_, where_;
-  SentencePieceModel model_;
-  int model_type_ = 1;
-  std::int64_t bos_ = 1, eos_ = 2;
-};
 }  // namespace detail
 
-/// Parts of a model; bos, eos and the texts around stay to be set. Errors: bad_file, out_of_memory.
+/// Pieces, flags and the decoder of a model, for whoever encodes otherwise. The tokens around a text and the special
+/// tokens' passes stay to be set. Errors: bad_file, unsupported, out_of_memory.
+inline expected<TokenizerParts> build_sentencepiece_pieces(const SentencePieceModel& model, std::string_view where,
+                                                           bool encodes = false) {
+  if (!model.beyond.empty())
+    return fail(Errc::unsupported, "SentencePiece model has what is not supported", where, {}, model.beyond);
+  return detail::SentencePieceBuilder(model, where).run(encodes);
+}
+/// The same with all that encodes.
 inline expected<TokenizerParts> build_sentencepiece(const SentencePieceModel& model, std::string_view where) {
-  return detail::SentencePieceBuilder(model, where).run();
+  if (!model.other_kind.empty())
+    return fail(Errc::unsupported, "SentencePiece model needs the sentencepiece library", where, "unigram or BPE",
+                model.other_kind, "use SpmTokenizer (text/spm.hpp)");
+  return build_sentencepiece_pieces(model, where, true);
 }
 
 namespace detail {
@@ -342,7 +193,8 @@ inline expected<void> apply_config(Json config, TokenizerParts& parts, std::stri
 /// See Tokenizer::from_sentencepiece.
 inline expected<TokenizerParts> read_tokenizer_model(std::string_view bytes, std::string_view tokenizer_config_json,
                                                      std::string_view where) {
-  TMODEL_TRY(TokenizerParts parts, detail::ModelProtoReader(bytes, where).run());
+  TMODEL_TRY(const SentencePieceModel model, read_model_proto(bytes, where));
+  TMODEL_TRY(TokenizerParts parts, build_sentencepiece(model, where));
   JsonDocument config;
   if (!tokenizer_config_json.empty()) {
     TMODEL_TRY(config, JsonDocument::parse(tokenizer_config_json, "tokenizer_config.json"));
