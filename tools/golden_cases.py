@@ -91,6 +91,7 @@ def llama_cases():
         ("ffn172", llama(intermediate_size=172, vocab_size=101), "feed-forward rows of 172, odd vocabulary"),
         ("tied", llama(tie_word_embeddings=True), "tied, no lm_head"),
         ("tied_copy_of_head", llama(tie_word_embeddings=True), "tied, and lm_head stored once more"),
+        ("tied_other_head", llama(tie_word_embeddings=True), "tied, but another lm_head is stored: transformers 5 keeps it"),
         ("attention_bias_f32", llama(attention_bias=True, torch_dtype="float32"), "biases on q, k, v and o"),
         ("mlp_bias", llama(mlp_bias=True), "biases on gate, up and down"),
         ("all_biases_tied_f16", llama(attention_bias=True, mlp_bias=True, tie_word_embeddings=True,
@@ -125,7 +126,8 @@ def llama_cases():
         ("yarn_both_originals", llama(**WIDE, original_max_position_embeddings=192, rope_scaling=long_yarn),
          "yarn, two original lengths: the top level's wins in transformers 5"),
     ]
-    options = {"tied_copy_of_head": {"extra": "lm_head.weight"}, "sharded": {"shards": 3},
+    options = {"tied_copy_of_head": {"extra": "lm_head.weight"}, "tied_other_head": {"extra": "another lm_head.weight"},
+               "sharded": {"shards": 3},
                "stray_inv_freq_f16": {"extra": "model.layers.0.self_attn.rotary_emb.inv_freq"},
                "dynamic_short": {"rope_length": 88}, "dynamic_long": {"rope_length": 24, "greedy": False}}
     for name, config, note in cases:

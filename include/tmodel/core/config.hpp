@@ -40,7 +40,7 @@ struct ModelConfig {
   RopePairing rope_pairing = RopePairing::halves;
 
   Presence qkv_bias = Presence::no, o_bias = Presence::no, ffn_bias = Presence::no, head_bias = Presence::no;
-  Presence head = Presence::if_in_file;  ///< no: tied to the embedding even if the file has one
+  Presence head = Presence::if_in_file;  ///< no: tied to the embedding, unless the file has another one
   bool norm_bias = false;
 
   int variant = 0;                 ///< index into the family's specs

@@ -61,8 +61,9 @@ class Loader {
     }
     TMODEL_CHECK(norm(Role::output_norm, 0, d, w.output_norm));
     const std::string head = name(Role::output, 0, ".weight");
-    if (c_.head == Presence::no || (c_.head == Presence::if_in_file && source_.find(head) == nullptr)) {
-      w.output = w.embedding;  // tied; a head that stands in the file all the same is the same tensor
+    const TensorInfo* stored = source_.find(head);
+    if (stored == nullptr ? c_.head != Presence::yes : c_.head == Presence::no && is_embedding(*stored)) {
+      w.output = w.embedding;
       take(head);
     } else {
       TMODEL_TRY(w.output, linear(Role::output, 0, c_.vocab, d, c_.head_bias));
@@ -79,6 +80,12 @@ class Loader {
     const TensorInfo* t = source_.find(name);
     if (t != nullptr) used_[static_cast<std::size_t>(t - source_.tensors.data())] = true;
     return t;
+  }
+  /// A tied model's file may hold the embedding once more. Another head than that is used: transformers 5 keeps it too.
+  bool is_embedding(const TensorInfo& head) const {
+    const TensorInfo* e = source_.find(name(Role::embedding, 0, ".weight"));
+    return e != nullptr && e->format == head.format && e->shape == head.shape &&
+           std::equal(e->data.begin(), e->data.end(), head.data.begin(), head.data.end());
   }
   static std::size_t extent(int n) noexcept { return static_cast<std::size_t>(n); }
 
