@@ -43,7 +43,7 @@ TEST(Goldens, cpu_equals_transformers) {
     const auto r = golden::compute<CpuSimd<f32>>(g);
     ASSERT_TRUE(r) << r.error().message();
     EXPECT_LE(r->worst, g.quantised() ? cpu_quantised_bound : cpu_float_bound);
-    if (!g.quantised()) EXPECT_EQ(r->greedy, g.greedy);
+    if (!g.quantised()) { EXPECT_EQ(r->greedy, g.greedy); }
   }
 }
 
