@@ -55,3 +55,7 @@ add_executable(mutate_files io/mutate_files.cpp)
 target_link_libraries(mutate_files PRIVATE tmodel::tmodel tmodel::cpu tmodel::reference tmodel_program)
 target_include_directories(mutate_files PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 add_test(NAME mutate_files COMMAND mutate_files)
+
+# Renders templates for tools/fuzz_templates.py; ./test --oracle builds and runs it.
+add_executable(render_templates EXCLUDE_FROM_ALL text/render_templates.cpp)
+target_link_libraries(render_templates PRIVATE tmodel::tmodel)

@@ -5,8 +5,9 @@
 
 #include <fstream>
 #include <iterator>
-#include <map>
+#include <set>
 
+#include "text/template_mutation.hpp"
 #include "tmodel/text/chat_template.hpp"
 
 namespace {
@@ -60,6 +61,28 @@ TEST(ConformanceChatTemplates, render_as_jinja2_does) {
   }
   EXPECT_EQ(count, 240);
   EXPECT_EQ(failures, 23);
+}
+
+TEST(ConformanceChatTemplates, survive_mutations) {
+  std::set<std::string> names, contexts;
+  std::ifstream lines(folder() + "renderings.jsonl");
+  for (std::string line; std::getline(lines, line);) {
+    auto rendering = JsonDocument::parse(line, "renderings.jsonl");
+    ASSERT_TRUE(rendering);
+    names.emplace(rendering->root()["template"].string());
+    contexts.emplace(rendering->root()["context"].string());
+  }
+  std::vector<std::string> sources;
+  for (const std::string& name : names) sources.push_back(template_source(folder() + name));
+  std::vector<jinja::Value> values;
+  for (const std::string& context : contexts) {
+    auto document = JsonDocument::parse(read(folder() + "contexts/" + context + ".json"), context);
+    ASSERT_TRUE(document);
+    auto variables = jinja::chat_variables(document->root());
+    ASSERT_TRUE(variables);
+    values.push_back(std::move(*variables));
+  }
+  random_templates::survive_mutations(sources, values, random_templates::mutation_count(2000));
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <random>
 #include <thread>
 
 #include "tmodel/text/chat_template.hpp"
@@ -214,6 +213,10 @@ TEST(Jinja, macros) {
       render("{% macro w(t) %}[{{ t }}:{{ caller(1) }}]{% endmacro %}{% call(q) w('x') %}{{ q + 1 }}{% endcall %}"),
       "[x:2]");
   EXPECT_EQ(render("{% macro g() %}{{ late }}{% endmacro %}{% set late = 'L' %}{{ g() }}"), "L");
+  EXPECT_EQ(
+      render("{% macro h() %}{% generation %}{{ caller is defined }}{{ varargs }}{% endgeneration %}{{ caller() }}{% "
+             "endmacro %}{% call h() %}x{% endcall %}"),
+      "False()x");
 }
 
 TEST(Jinja, white_space_control) {
@@ -266,6 +269,7 @@ TEST(JinjaErrors, refuse_what_is_not_implemented_by_name_when_the_template_is_pa
   EXPECT_EQ(refused("{{ x is lower }}"), "t:1:9 test 'lower' is not supported");
   EXPECT_EQ(refused("{{ s.format(1) }}"), "t:1:6 method 'format' is not supported");
   EXPECT_EQ(refused("{% for a in b recursive %}{% endfor %}"), "t:1:15 recursive loops are not supported");
+  EXPECT_EQ(refused("{{ \u00e9t\u00e9 }}"), "t:1:4 a name with 'é' is not supported");
   EXPECT_EQ(refused("{{ cycler(1) }}"), "t:1:4 'cycler' is not supported");
   EXPECT_EQ(refused("{{ lst | map('wordcount') }}"), "t:1:14 filter 'wordcount' is not supported");
   EXPECT_EQ(refused("{{ 99999999999999999999 }}"), "t:1:4 this integer is not supported");
@@ -312,11 +316,22 @@ TEST(JinjaErrors, are_where_jinja2_raises_them) {
         "{% set n = namespace() %}{% for i in lst %}{% macro m() %}{{ i }}{% endmacro %}{% set n.m = m %}{% endfor "
         "%}{{ n.m() }}",
         "{{ strftime_now('%Q') }}",
-        "{% for a in lst %}{% set y = loop %}{% set q = namespace() %}{% endfor %}{{ loop.index }}"}) {
+        "{% for a in lst %}{% set y = loop %}{% set q = namespace() %}{% endfor %}{{ loop.index }}",
+        "{% filter length %}ab{% endfilter %}",
+        "{% macro m() %}{{ caller() }}{% endmacro %}{% call dict() %}x{% endcall %}",
+        "{{ dict(missing, a=1) }}",
+        "{{ namespace(_a=1).b }}",
+        "{% set n = namespace() %}{% set n._a = 1 %}",
+        "{% for a, in [[1]] %}{% endfor %}",
+        "{% for a in lst %}{% macro m() %}{% set loop = 1 %}{% endmacro %}{% endfor %}",
+        "{{ '%5%' % () }}",
+        "{{ lst|sort(reverse=none) }}",
+        "{{ true|batch(2)|list }}"}) {
     EXPECT_FALSE(render_with(source, variables())) << source;
   }
   // What Jinja2 never computes is no error.
   EXPECT_EQ(render("{% if false %}{{ 1 / 0 }}{% endif %}{% set g = [1, 'a']|map('abs') %}{{ g|first }}"), "1");
+  EXPECT_EQ(render("{% set g = true|batch(2) %}{% set loop = 1 %}{{ namespace({1: 2}).a }}{{ loop }}"), "1");
 }
 
 TEST(JinjaErrors, ask_for_the_time_where_none_is_given) {
@@ -527,56 +542,6 @@ TEST(ChatTemplate, is_found_in_the_files_of_a_model_in_order) {
   EXPECT_FALSE(find_chat_template({"", "", "{"}));
   EXPECT_FALSE(find_chat_template({"", "", R"({"chat_template": 5})"}));
   EXPECT_FALSE(find_chat_template({"", "", R"({"chat_template": [{"name": "x"}]})"}));
-}
-
-TEST(ChatTemplate, survives_mutated_sources) {
-  const std::vector<std::string> seeds = {
-      "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' and loop.first %}{{ '[INST] ' + m.content|trim "
-      "+ ' [/INST]' }}"
-      "{% elif m.role == 'assistant' %}{{ m['content'][::-1] ~ eos_token }}{% else %}{{ raise_exception('no ' ~ "
-      "m.role) }}{% endif %}{% endfor %}",
-      "{%- macro f(a, b=[1]) -%}{{ a|tojson(indent=2) }}{{ b|map('string')|join(',') }}{%- endmacro -%}{% set ns = "
-      "namespace(n=0) %}"
-      "{%- for k, v in d|items -%}{% set ns.n = ns.n + loop.index %}{{ f(k, b=[v, ns.n]) }}{%- endfor %}{{ caller is "
-      "defined }}",
-      "{% set t | upper %}{% filter indent(4) %}{{ '%-5s|%d' % (s, x) }}\n{{ uni.split(' ')|list }}{% endfilter %}{% "
-      "endset %}{{ t * 3 }}"
-      "{% with q = lst|sort %}{{ q[1:]|sum ~ (q|max if q is defined else none) }}{% endwith %}{% raw %}{{ {% endraw "
-      "%}"};
-  const std::vector<std::string> pieces = {"{%",   "%}",   "{{",     "}}",       "-",     "|",     "(",       ")",
-                                           "[",    "]",    "'",      "~",        "**",    "99999", "loop",    " in ",
-                                           " if ", "else", "endfor", "range(9)", "|list", ".x",    "not ",    "{#",
-                                           "\xff", "\n",   "is ",    "*",        "=",     ",",     "messages"};
-  std::mt19937 random(7);
-  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
-  RenderOptions options = at_noon;
-  options.limits.steps = 200'000;
-  const Value values = variables();
-  int rendered = 0;
-  for (int i = 0; i < 10'000; ++i) {
-    std::string source = seeds[below(seeds.size())];
-    for (std::size_t n = 1 + below(3); n > 0; --n) {
-      const std::size_t at = below(source.size());
-      switch (below(4)) {
-        case 0:
-          source[at] = static_cast<char>(random());
-          break;
-        case 1:
-          source.erase(at, 1 + below(8));
-          break;
-        case 2:
-          source.insert(at, pieces[below(pieces.size())]);
-          break;
-        default:
-          source.insert(at, source.substr(below(source.size()), below(40)));
-          break;
-      }
-      if (source.empty()) source = "x";
-    }
-    auto parsed = ChatTemplate::parse(source, "mutated");
-    if (parsed && parsed->render(values, options)) ++rendered;
-  }
-  EXPECT_GT(rendered, 500);  // the mutations are not all syntax errors
 }
 
 }  // namespace

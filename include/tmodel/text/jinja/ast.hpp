@@ -61,10 +61,9 @@ enum class StmtKind : std::uint8_t {
   set,           ///< target = expr
   set_block,     ///< target = body, through the filters of expr (0: none)
   macro,         ///< macro index, body
-  call_block,    ///< call of expr with a macro made of body
+  call_block,    ///< call of expr with a macro made of body; without expr that macro itself: {% generation %}
   filter_block,  ///< body through expr
   with,          ///< bindings, body
-  scope,         ///< body with names of its own: {% generation %}
   break_loop,
   continue_loop,
 };

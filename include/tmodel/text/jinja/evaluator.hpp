@@ -109,6 +109,11 @@ class Evaluator {
     TMODEL_JINJA_CHECK(str(heap_, value, *out_));
     return check_output();
   }
+  /// What a filter block or a call block gives: Jinja2 does not turn it into text.
+  Outcome<void> emit_text(const Value& value) {
+    if (!value.is_string()) return raise({"expected text from this block, not ", name_of(value.kind())});
+    return emit(value);
+  }
   Outcome<void> check_output() const {
     if (out_->text().bytes.size() > limits_.output_bytes) return raise("the rendered text is too long");
     return out_->check();
@@ -156,10 +161,6 @@ class Evaluator {
         return run_call_block(stmt, frame);
       case StmtKind::with:
         return run_with(stmt, frame);
-      case StmtKind::scope: {
-        Scope scope(*this, frame, stmt.hidden);
-        return run_body(stmt.body, scope.frame());
-      }
       case StmtKind::break_loop:
         return Flow::broken;
       case StmtKind::continue_loop:
@@ -208,7 +209,8 @@ class Evaluator {
       if (!filtered) return tl::unexpected<Raised>(std::move(filtered).error());
       text = std::move(*filtered);
     }
-    TMODEL_JINJA_CHECK(stmt.kind == StmtKind::filter_block ? emit(text) : assign(stmt.target, std::move(text), frame));
+    TMODEL_JINJA_CHECK(stmt.kind == StmtKind::filter_block ? emit_text(text)
+                                                           : assign(stmt.target, std::move(text), frame));
     return Flow::normal;
   }
 
@@ -232,6 +234,7 @@ class Evaluator {
       TMODEL_JINJA_TRY(const Value object, evaluate(target.a, frame));
       if (!object.is(Kind::name_space))
         return raise_here(target.at, "cannot assign an attribute of an object that is not a namespace");
+      if (template_.names[target.index].text().starts_with('_')) return raise_private_name();
       return heap_.set_attribute(object.as_namespace(), template_.names[target.index], std::move(value));
     }
     TMODEL_JINJA_TRY(std::vector<Value> items, elements_of(heap_, value));
@@ -382,6 +385,15 @@ class Evaluator {
     return Flow::normal;
   }
   Outcome<Flow> run_call_block(const Stmt& stmt, Frame& frame) {
+    if (stmt.expr == 0) {
+      MacroObject body;  // nothing else can name it
+      body.definition = &stmt;
+      body.info = &template_.macros[stmt.macro];
+      body.closure = &frame;
+      TMODEL_JINJA_TRY(const Value text, call_macro(body, {}));
+      TMODEL_JINJA_CHECK(emit(text));
+      return Flow::normal;
+    }
     TMODEL_JINJA_TRY(Value caller, make_macro(stmt, frame));
     const Expr& call = expr(stmt.expr);
     TMODEL_JINJA_TRY(const Value callee, evaluate(call.a, frame));
@@ -393,7 +405,7 @@ class Evaluator {
       locate(*result.error(), call.at);
       return tl::unexpected<Raised>(std::move(result).error());
     }
-    TMODEL_JINJA_CHECK(emit(*result));
+    TMODEL_JINJA_CHECK(emit_text(*result));
     return Flow::normal;
   }
 

@@ -126,11 +126,11 @@ class ExpressionParser {
     return value;
   }
 
-  /// One expression, or a tuple of several parted by commas. `end`: a name that ends it too.
-  Outcome<ExprId> parse_tuple(bool with_condition, std::string_view end = {}, bool may_be_empty = false) {
+  /// One expression, or a tuple of several parted by commas.
+  Outcome<ExprId> parse_tuple(bool with_condition, bool may_be_empty = false) {
     Expr tuple = node(ExprKind::tuple, peek());
     bool is_tuple = false;
-    while (!ends_tuple(end)) {
+    while (!ends_tuple()) {
       TMODEL_JINJA_TRY(const ExprId item, parse_expression(with_condition));
       tuple.items.push_back(item);
       if (!at_symbol(",")) break;
@@ -143,10 +143,10 @@ class ExpressionParser {
   }
 
   /// What can be assigned to: names, tuples of them, and (in set) attributes of namespaces.
-  Outcome<ExprId> parse_target(bool with_namespace, std::string_view end) {
+  Outcome<ExprId> parse_target(bool with_namespace) {
     Expr tuple = node(ExprKind::tuple, peek());
     bool is_tuple = false;
-    while (!ends_tuple(end)) {
+    while (!ends_tuple()) {
       TMODEL_JINJA_TRY(const ExprId item, parse_one_target(with_namespace));
       tuple.items.push_back(item);
       if (!at_symbol(",")) break;
@@ -188,9 +188,8 @@ class ExpressionParser {
   }
 
  private:
-  bool ends_tuple(std::string_view end) const noexcept {
-    return peek().kind == TokenKind::variable_end || peek().kind == TokenKind::block_end || at_symbol(")") ||
-           (!end.empty() && at_name(end));
+  bool ends_tuple() const noexcept {
+    return peek().kind == TokenKind::variable_end || peek().kind == TokenKind::block_end || at_symbol(")");
   }
 
   Outcome<ExprId> parse_one_target(bool with_namespace) {
@@ -198,7 +197,7 @@ class ExpressionParser {
     if (!nesting.ok()) return too_nested();
     if (at_symbol("(")) {
       next();
-      TMODEL_JINJA_TRY(const ExprId inner, parse_target(false, {}));
+      TMODEL_JINJA_TRY(const ExprId inner, parse_target(false));
       TMODEL_JINJA_CHECK(expect_symbol(")"));
       return inner;
     }
@@ -394,7 +393,7 @@ class ExpressionParser {
         return parse_number(token);
       case TokenKind::symbol:
         if (word == "(") {
-          TMODEL_JINJA_TRY(const ExprId inner, parse_tuple(true, {}, true));
+          TMODEL_JINJA_TRY(const ExprId inner, parse_tuple(true, true));
           TMODEL_JINJA_CHECK(expect_symbol(")"));
           return inner;
         }
@@ -477,7 +476,7 @@ class ExpressionParser {
     }
     if (at_symbol(",")) return error(peek(), "subscripts with commas are not supported", Errc::unsupported);
     TMODEL_JINJA_CHECK(expect_symbol("]"));
-    if (!is_slice && slice.a == 0) return error(token, "expected a subscript");
+    if (!is_slice && slice.a == 0) return error(token, "an empty subscript is not supported", Errc::unsupported);
     ExprId index = slice.a;
     if (is_slice) {
       TMODEL_JINJA_TRY(index, add(std::move(slice)));

@@ -237,22 +237,22 @@ inline Outcome<Value> filter_tojson(Heap& heap, const Value& v, const Arguments&
   style.sort_keys = truth_argument(bound[3], false);
   if (bound[1] && !bound[1]->is(Kind::none)) {
     style.multi_line = true;
-    style.item_separator = ",";
+    style.item_separator = Text::of(",");
     if (bound[1]->is_string()) {
-      style.indent = bound[1]->text();
+      style.indent = bound[1]->as_string().text;
     } else {
       constexpr std::int64_t widest = 1000;
       TMODEL_JINJA_TRY(const std::int64_t width, integer_argument(bound[1], 0, "tojson"));
       if (width > widest) return raise("tojson: an indent above 1000 is not supported", Errc::unsupported);
-      style.indent.assign(static_cast<std::size_t>(std::max<std::int64_t>(width, 0)), ' ');
+      style.indent = Text::of(std::string(static_cast<std::size_t>(std::max<std::int64_t>(width, 0)), ' '));
     }
   }
   if (bound[2] && !bound[2]->is(Kind::none)) {
     TMODEL_JINJA_TRY(const auto separators, elements_of(heap, *bound[2]));
     if (separators.size() != 2 || !separators[0].is_string() || !separators[1].is_string())
       return raise("tojson: separators must be two strings");
-    style.item_separator = separators[0].text();
-    style.key_separator = separators[1].text();
+    style.item_separator = separators[0].as_string().text;
+    style.key_separator = separators[1].as_string().text;
   }
   TextBuilder out(heap);
   TMODEL_JINJA_CHECK(to_json(heap, v, style, 0, out));

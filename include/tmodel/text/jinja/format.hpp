@@ -198,8 +198,8 @@ inline void escape_html(const Text& text, TextBuilder& out) {
 /// Parameters of json.dumps.
 struct JsonStyle {
   bool ensure_ascii = false, sort_keys = false, multi_line = false;
-  std::string indent;  ///< of one level, if multi_line
-  std::string item_separator = ", ", key_separator = ": ";
+  Text indent;  ///< of one level, if multi_line
+  Text item_separator = Text::of(", "), key_separator = Text::of(": ");
 };
 
 namespace detail {

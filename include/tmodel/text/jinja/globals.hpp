@@ -15,6 +15,9 @@ inline std::optional<Global> find_global(std::string_view name) noexcept {
   return std::nullopt;
 }
 
+/// transformers' namespaces take no such name, so that templates cannot reach Python's own.
+inline tl::unexpected<Raised> raise_private_name() { return raise("the names in a namespace must not begin with '_'"); }
+
 namespace detail {
 
 /// Entries that dict(…) would have: of a mapping or of pairs, then the keyword arguments.
@@ -23,6 +26,7 @@ inline Outcome<std::vector<std::pair<Value, Value>>> dict_entries(Heap& heap, co
   if (arguments.positional.size() > 1) return raise("dict() takes at most one positional argument");
   if (!arguments.positional.empty()) {
     const Value& source = arguments.positional[0];
+    if (source.is_undefined()) return raise_undefined(source);
     if (source.is(Kind::dict)) {
       TMODEL_JINJA_CHECK(heap.step(source.as_dict().entries.size()));
       entries = source.as_dict().entries;
@@ -75,8 +79,9 @@ inline Outcome<Value> call_global(Heap& heap, Global global, const Arguments& ar
     }
     case Global::name_space: {
       TMODEL_JINJA_TRY(auto entries, detail::dict_entries(heap, arguments));
+      std::erase_if(entries, [](const auto& entry) { return !entry.first.is_string(); });  // out of any reach
       for (const auto& entry : entries)
-        if (!entry.first.is_string()) return raise("the names in a namespace must be strings");
+        if (entry.first.text().starts_with('_')) return raise_private_name();
       return heap.name_space(std::move(entries));
     }
     case Global::raise_exception: {
@@ -93,7 +98,7 @@ inline Outcome<Value> call_global(Heap& heap, Global global, const Arguments& ar
   TMODEL_JINJA_CHECK(heap.step_over_bytes(format->text.bytes.size() * 16));
   auto text = format_time(format->text.bytes, *now);
   if (!text) return raise(text.error().what, text.error().code);
-  return heap.string(*text);
+  return heap.string(Text::of(*text, !format->text.marks.empty()));  // a marked part marks all of it
 }
 
 }  // namespace tmodel::inline v0::jinja

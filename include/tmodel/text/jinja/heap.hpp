@@ -216,7 +216,9 @@ class Iterator {
     return v.is_undefined() || v.is_string() || v.is_sequence() || v.is(Kind::dict) || v.is(Kind::generator);
   }
   static Outcome<Iterator> over(Value source) {
-    if (!can_walk(source)) return raise({"'", name_of(source.kind()), "' object is not iterable"});
+    if (!can_walk(source))
+      return raise({"'", name_of(source.kind()), "' object is not iterable"},
+                   source.is(Kind::loop) ? Errc::unsupported : Errc::bad_template);
     return Iterator(std::move(source));
   }
 

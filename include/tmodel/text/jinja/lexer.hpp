@@ -280,6 +280,8 @@ class Lexer {
     constexpr std::string_view symbols = "+-/*%~[](){}<>=.:|,;";
     if (symbols.find(c) == symbols.npos) {
       const std::string_view shown = source_.substr(at_, decode(source_.substr(at_)).bytes);
+      if (static_cast<unsigned char>(c) >= 0x80)  // Jinja2 takes any identifier of Python
+        return raise_at(source_, begin, {"a name with '", printable(shown), "' is not supported"}, Errc::unsupported);
       return error(begin, {"unexpected character '", printable(shown), "'"});
     }
     if (c == '(' || c == '[' || c == '{') brackets.push_back(c == '(' ? ')' : c == '[' ? ']' : '}');

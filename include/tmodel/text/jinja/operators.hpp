@@ -202,6 +202,7 @@ inline Outcome<bool> contains(Heap& heap, const Value& container, const Value& i
     TMODEL_JINJA_TRY(const Value* found, find_entry(heap, container.as_dict(), item));
     return found != nullptr;
   }
+  if (container.is(Kind::keys_view) && !item.is_undefined()) TMODEL_JINJA_CHECK(check_key(item));
   TMODEL_JINJA_TRY(Iterator it, Iterator::over(container));
   for (Value element;;) {
     TMODEL_JINJA_TRY(const bool more, it.next(heap, element));

@@ -113,9 +113,10 @@ class Parser : private ExpressionParser {
     } else if (name == "with") {
       TMODEL_JINJA_CHECK(parse_with(stmt));
     } else if (name == "generation") {
-      stmt.kind = StmtKind::scope;
-      const LoopDepth outside(loop_depth_);
-      TMODEL_JINJA_TRY(stmt.body, parse_closed_block("endgeneration"));
+      stmt.kind = StmtKind::call_block;
+      MacroInfo info;
+      info.name = name;
+      TMODEL_JINJA_CHECK(parse_macro_body(stmt, std::move(info), token, "endgeneration"));
     } else if (name == "print") {
       while (peek().kind != TokenKind::block_end) {
         if (stmt.kind == StmtKind::print) {
@@ -163,11 +164,12 @@ class Parser : private ExpressionParser {
 
   Outcome<void> parse_for(Stmt& stmt) {
     stmt.kind = StmtKind::loop;
-    TMODEL_JINJA_TRY(stmt.target, parse_target(false, "in"));
+    ++for_depth_;
+    TMODEL_JINJA_TRY(stmt.target, parse_target(false));
     TMODEL_JINJA_CHECK(check_loop_target(stmt.target));
     if (!at_name("in")) return error(peek(), "expected 'in'");
     next();
-    TMODEL_JINJA_TRY(stmt.expr, parse_tuple(false, "recursive"));
+    TMODEL_JINJA_TRY(stmt.expr, parse_tuple(false));
     if (at_name("if")) {
       next();
       TMODEL_JINJA_TRY(stmt.test, parse_expression());
@@ -176,12 +178,16 @@ class Parser : private ExpressionParser {
     ++loop_depth_;
     TMODEL_JINJA_TRY(stmt.body, parse_block({"endfor", "else"}));
     --loop_depth_;
-    if (text(next()) == "endfor") return {};
-    TMODEL_JINJA_TRY(stmt.otherwise, parse_closed_block("endfor"));
+    if (text(next()) != "endfor") {
+      TMODEL_JINJA_TRY(stmt.otherwise, parse_closed_block("endfor"));
+    }
+    --for_depth_;
     return {};
   }
 
+  /// Anywhere inside a for statement, `loop` is no name to assign to.
   Outcome<void> check_loop_target(ExprId target) {
+    if (for_depth_ == 0) return {};
     const Expr& expr = result_.expressions[target];
     if (expr.kind == ExprKind::name && name_text(expr.index) == "loop")
       return error_at(expr.at, {"can't assign to the special variable 'loop'"});
@@ -191,7 +197,8 @@ class Parser : private ExpressionParser {
 
   Outcome<void> parse_set(Stmt& stmt) {
     stmt.kind = StmtKind::set;
-    TMODEL_JINJA_TRY(stmt.target, parse_target(true, {}));
+    TMODEL_JINJA_TRY(stmt.target, parse_target(true));
+    TMODEL_JINJA_CHECK(check_loop_target(stmt.target));
     if (at_symbol("=")) {
       next();
       TMODEL_JINJA_TRY(stmt.expr, parse_tuple(true));
@@ -211,7 +218,7 @@ class Parser : private ExpressionParser {
     stmt.kind = StmtKind::with;
     while (peek().kind != TokenKind::block_end) {
       if (!stmt.bindings.empty()) TMODEL_JINJA_CHECK(expect_symbol(","));
-      TMODEL_JINJA_TRY(const ExprId target, parse_target(false, {}));
+      TMODEL_JINJA_TRY(const ExprId target, parse_target(false));
       TMODEL_JINJA_CHECK(expect_symbol("="));
       TMODEL_JINJA_TRY(const ExprId value, parse_expression());
       stmt.bindings.emplace_back(target, value);
@@ -319,6 +326,7 @@ class Parser : private ExpressionParser {
     int saved_;
   };
   int loop_depth_ = 0;
+  int for_depth_ = 0;  // of for statements, through macros and other blocks too
 };
 
 }  // namespace tmodel::inline v0::jinja

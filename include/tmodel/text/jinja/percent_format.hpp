@@ -139,8 +139,8 @@ inline Outcome<Value> percent_format(Heap& heap, const StringObject& format, con
     }
     if (i == s.size()) return raise("incomplete format");
     spec.type = s[i++];
-    if (spec.type == '%') {
-      out.append("%");
+    if (spec.type == '%' && s[i - 2] == '%') {  // with anything between the two Python takes it for a conversion
+      out.append(format.text, {i - 1, i});
       continue;
     }
     if (spec.type == 'i' || spec.type == 'u') spec.type = 'd';

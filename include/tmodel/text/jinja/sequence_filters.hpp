@@ -164,9 +164,11 @@ inline Outcome<Value> filter_items(Heap& heap, const Value& v, const Arguments& 
 /// batch: lists of n items each, the last filled up if a filler is given.
 inline Outcome<Value> filter_batch(Heap& heap, const Value& v, const Arguments& arguments) {
   TMODEL_JINJA_TRY(const auto bound, bind(arguments, "batch", 1, {"linecount", "fill_with"}));
-  TMODEL_JINJA_TRY(const std::int64_t size, integer_argument(bound[0], 0, "batch"));
+  const std::int64_t size = bound[0]->is_integral() ? bound[0]->as_integer() : 0;
   if (size <= 0) return raise("batch() with a size below 1 is not supported", Errc::unsupported);
-  TMODEL_JINJA_TRY(const std::vector<Value> items, elements_of(heap, v));
+  auto walked = elements_of(heap, v);
+  if (!walked) return heap.generator({}, std::move(walked).error());
+  const std::vector<Value>& items = *walked;
   const bool fills = bound[1] && !bound[1]->is(Kind::none);
   std::vector<Value> batches;
   for (std::size_t at = 0; at < items.size();) {
@@ -188,10 +190,14 @@ inline Outcome<Value> filter_batch(Heap& heap, const Value& v, const Arguments& 
 /// slice: n lists of nearly equal length, in order.
 inline Outcome<Value> filter_slice(Heap& heap, const Value& v, const Arguments& arguments) {
   TMODEL_JINJA_TRY(const auto bound, bind(arguments, "slice", 1, {"slices", "fill_with"}));
-  TMODEL_JINJA_TRY(const std::int64_t slices, integer_argument(bound[0], 0, "slice"));
-  if (slices <= 0 || slices > max_range) return raise("slice() into so many parts is not supported", Errc::unsupported);
-  TMODEL_JINJA_TRY(const std::vector<Value> items, elements_of(heap, v));
-  const auto n = static_cast<std::size_t>(slices);
+  auto slices = integer_argument(bound[0], 0, "slice");
+  if (!slices) return heap.generator({}, std::move(slices).error());
+  if (*slices <= 0 || *slices > max_range)
+    return raise("slice() into so many parts is not supported", Errc::unsupported);
+  auto walked = elements_of(heap, v);
+  if (!walked) return heap.generator({}, std::move(walked).error());
+  const std::vector<Value>& items = *walked;
+  const auto n = static_cast<std::size_t>(*slices);
   std::vector<Value> parts;
   for (std::size_t i = 0, at = 0; i < n; ++i) {
     const std::size_t size = items.size() / n + (i < items.size() % n ? 1 : 0);
@@ -362,7 +368,8 @@ inline Outcome<Value> filter_sort(Heap& heap, const Value& v, const Arguments& a
     TMODEL_JINJA_TRY(Value key, heap.list(std::move(keys)));
     keyed.push_back({std::move(key), std::move(item)});
   }
-  TMODEL_JINJA_CHECK(sort_keyed(heap, keyed, truth_argument(bound[0], false)));
+  TMODEL_JINJA_TRY(const std::int64_t reverse, integer_argument(bound[0], 0, "sort"));
+  TMODEL_JINJA_CHECK(sort_keyed(heap, keyed, reverse != 0));
   return list_of(heap, std::move(keyed));
 }
 
@@ -380,7 +387,8 @@ inline Outcome<Value> filter_dictsort(Heap& heap, const Value& v, const Argument
     TMODEL_JINJA_TRY(Value pair, heap.pair(key, value));
     keyed.push_back({std::move(sort_key), std::move(pair)});
   }
-  TMODEL_JINJA_CHECK(sort_keyed(heap, keyed, truth_argument(bound[2], false)));
+  TMODEL_JINJA_TRY(const std::int64_t reverse, integer_argument(bound[2], 0, "dictsort"));
+  TMODEL_JINJA_CHECK(sort_keyed(heap, keyed, reverse != 0));
   return list_of(heap, std::move(keyed));
 }
 

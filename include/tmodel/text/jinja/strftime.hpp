@@ -80,6 +80,7 @@ inline expected<std::string> format_time(std::string_view format, const LocalTim
   constexpr std::string_view months[] = {"January", "February", "March",     "April",   "May",      "June",
                                          "July",    "August",   "September", "October", "November", "December"};
   if (!t.is_valid()) return fail(Errc::bad_argument, "the given time is not a date");
+  if (format.find('\0') != format.npos) return fail(Errc::unsupported, "strftime: a zero byte is not supported");
   const std::string_view day = days[t.weekday()], month = months[t.month - 1];
   const int hour12 = t.hour % 12 == 0 ? 12 : t.hour % 12;
   const detail::IsoWeek iso = detail::iso_week(t);

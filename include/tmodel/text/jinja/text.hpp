@@ -146,6 +146,7 @@ struct Text {
 
   /// Appends bytes [begin, end) of another text with their marks.
   void append(const Text& from, Range part) {
+    if (part.begin == part.end) return;
     const std::size_t base = bytes.size();
     bytes.append(from.bytes, part.begin, part.end - part.begin);
     auto mark_it = std::upper_bound(from.marks.begin(), from.marks.end(), part.begin,
