@@ -1,9 +1,11 @@
 // The promise that results do not depend on how work is cut: one set of bits over threads, chunks, batch neighbours,
-// forks and rewinds, on every host backend and for a float, a legacy and a K format.
+// forks and rewinds, on every host backend and for a float, a legacy and a K format. And that sampled tokens depend on
+// nothing but logits and seed.
 
 #include "model/tiny_model.hpp"
 #include "tmodel/backends/cpu_simd.hpp"
 #include "tmodel/backends/reference.hpp"
+#include "tmodel/text/sampler.hpp"
 
 namespace {
 
@@ -124,6 +126,82 @@ TYPED_TEST(SameBits, fork_rewind_save_and_restore_do_not_change_logits) {
   EXPECT_TRUE(this->same(other.logits(), this->row(want, 59)));
   tiny::must(other.append(part(60, 37)));
   EXPECT_TRUE(this->same(other.logits(), this->row(want, 96)));
+}
+
+const SamplerOptions sampling_cases[] = {
+    {.temperature = 0.8f},
+    {.temperature = 0.8f, .top_k = 40},
+    {.temperature = 0.8f, .top_p = 0.95f},
+    {.temperature = 1.5f, .min_p = 0.05f},
+    {.temperature = 0.8f, .typical_p = 0.9f},
+    {.temperature = 1.1f, .top_k = 100, .top_p = 0.9f, .min_p = 0.05f, .repetition_penalty = 1.1f, .frequency_penalty = 0.3f},
+    {.temperature = 1.3f, .top_k = 60, .top_p = 0.95f, .min_p = 0.01f, .typical_p = 0.9f, .presence_penalty = 0.5f}};
+
+TEST(SampledTokens, do_not_depend_on_threads_chunks_and_neighbours) {
+  using B = CpuSimd<f32>;
+  const tiny::Sizes sizes{.vocab = 300};
+  tiny::Data data;
+  const auto prompt = tiny::prompt(33, sizes.vocab);
+  const auto model_of = [&](int threads) {
+    return tiny::load<LlamaTraits, B>(tiny::source<LlamaTraits, Q8_0>(sizes, data), {.executor = {}, .threads = threads});
+  };
+  constexpr int answer = 12;
+  const auto next = [](Session<B>& session, Sampler& sampler) {
+    return sampler(session.logits(), session.tokens(), {.seed = 7, .sequence = 1, .position = static_cast<std::uint64_t>(session.length())});
+  };
+  const auto alone = [&](const Model<B>& model, int chunk, const SamplerOptions& how) {
+    auto session = tiny::must(Session<B>::make(model, {.context = 64, .chunk = chunk}));
+    auto sampler = tiny::must(Sampler::create(how, sizes.vocab));
+    tiny::must(session.append(prompt));
+    for (int i = 0; i < answer; ++i) tiny::must(session.append(std::vector{next(session, sampler)}));
+    return std::vector<token_t>(session.tokens().begin(), session.tokens().end());
+  };
+  const auto in_batch = [&](const Model<B>& model, const SamplerOptions& how) {
+    auto batch = tiny::must(Batch<B>::make(model, {.sequences = 2, .rows = 64, .context = 64}));
+    auto session = tiny::must(Session<B>::make(model, {.context = 64})), other = tiny::must(Session<B>::make(model, {.context = 64}));
+    auto sampler = tiny::must(Sampler::create(how, sizes.vocab));
+    const auto others = tiny::prompt(60, sizes.vocab, 5);
+    std::vector<token_t> mine = prompt;
+    for (int i = 0; i < answer; ++i) {
+      const std::vector<typename Batch<B>::Entry> entries = {
+          {&other, std::span(others).subspan(static_cast<std::size_t>(2 * i), 1 + static_cast<std::size_t>(i % 2))}, {&session, mine}};
+      tiny::must(other.rewind(0));
+      tiny::must(batch.step(entries));
+      mine = {next(session, sampler)};
+    }
+    tiny::must(session.append(mine));
+    return std::vector<token_t>(session.tokens().begin(), session.tokens().end());
+  };
+  const auto one = model_of(1), three = model_of(3);
+  std::vector<std::vector<token_t>> all;
+  for (const SamplerOptions& how : sampling_cases) {
+    const auto want = alone(*one, 64, how);
+    EXPECT_EQ(alone(*three, 7, how), want);
+    EXPECT_EQ(in_batch(*three, how), want);
+    all.push_back(want);
+  }
+  EXPECT_NE(all[0], all[1]);  // the cases do differ
+}
+
+TEST(SampledTokens, are_these_for_these_logits_everywhere) {
+  tiny::Random random(3);
+  std::vector<f32> logits(32000);
+  for (f32& l : logits) l = 4 * (random.number() + random.number() + random.number());
+  for (int i = 0; i < 50; ++i) logits[static_cast<std::size_t>(random.below(32000))] += 6;
+  std::uint64_t hash = 0;
+  for (const SamplerOptions& how : sampling_cases) {
+    auto sampler = tiny::must(Sampler::create(how, 32000));
+    std::vector<token_t> history;
+    for (std::uint64_t i = 0; i < 60; ++i) {
+      std::vector<f32> copy = logits;
+      history.push_back(sampler(copy, history, {.seed = 1, .sequence = 2, .position = i}));
+      hash = hash * 1000003 + static_cast<std::uint64_t>(history.back());
+    }
+  }
+  EXPECT_EQ(hash, std::uint64_t{6150319136801830187u});
+  hash = 0;
+  for (std::int32_t octaves = 0; octaves < vanishing_octaves; octaves += 99991) hash = hash * 31 + exp2_weight(octaves);
+  EXPECT_EQ(hash, std::uint64_t{6581249689920909129u});
 }
 
 }  // namespace

@@ -103,6 +103,7 @@ TEST(StopStrings, of_none_pass_everything) {
 
 TEST(StopStrings, refuse_what_cannot_be_meant) {
   EXPECT_FALSE(StopStrings::create(std::vector<std::string>{"a", ""}));
+  EXPECT_FALSE(StopStrings::create(std::vector<std::string>{"\xA9 begins inside a character"}));
   EXPECT_FALSE(StopStrings::create(std::vector<std::string>{std::string(max_stop_bytes + 1, 'a')}));
   EXPECT_TRUE(StopStrings::create(std::vector<std::string>{std::string(max_stop_bytes, 'a')}));
 }
@@ -130,9 +131,11 @@ TEST(StopRules, end_at_whatever_comes_first) {
   EXPECT_EQ(rules->push(7, "</s>").reason, StopReason::end_token);
   EXPECT_EQ(rules->finish(), "s");
 
+  asked = 0;
   EXPECT_EQ(rules->push(1, "a st").text, "a ");
   const auto stopped = rules->push(1, "op b");
   EXPECT_EQ(stopped.reason, StopReason::stop_string);
+  EXPECT_EQ(asked, 2);  // the token that completes a stop string too
   EXPECT_EQ(stopped.text, "");
   EXPECT_EQ(rules->finish(), "");
 

@@ -1,74 +1,80 @@
 #pragma once
-// An exponential with the same bits on every machine, compiler and flag: libm chooses its code by the CPU, so it cannot
-// promise that. Method: e^x = 2^(k/256) * e^z with |z| <= ln 2 / 512; the table and the series are integers, so no
-// contraction of products into fused operations can change a result.
-
-#include <array>
-#include <limits>
+// Powers of two and a logarithm with the same bits on every machine and compiler: libm chooses its code by the CPU, so
+// it cannot promise that. Every product below is exact or the only rounding of its step, so that a compiler which fuses
+// a product and a sum rounds the same; written without branches so that compilers vectorise it.
 
 #include "tmodel/core/types.hpp"
 
 namespace tmodel::inline v0 {
 
+/// Weights are integers in units of 2^-40 of the largest: their sums are exact in any order.
+inline constexpr int weight_bits = 40;
+/// Octaves (powers of 1/2) are counted in units of 2^-25.
+inline constexpr int octave_bits = 25;
+/// 41 octaves: 2^-41 is half a unit and rounds to a weight of 0.
+inline constexpr std::int32_t vanishing_octaves = (weight_bits + 1) << octave_bits;
+
+/// A number of octaves from 0 on, at most vanishing_octaves; that for NaN too.
+inline std::int32_t fixed_octaves(f32 octaves) noexcept {
+  constexpr std::int32_t most = std::bit_cast<std::int32_t>(static_cast<f32>(weight_bits + 1));
+  const std::int32_t bits = std::bit_cast<std::int32_t>(octaves) & 0x7FFFFFFF;  // orders as the numbers do, NaN last
+  return static_cast<std::int32_t>(std::bit_cast<f32>(bits < most ? bits : most) * 0x1p25f);
+}
+
 namespace detail {
 
-/// 2^(i/256) for i in [0, 256), scaled by 2^31 and rounded.
-constexpr std::array<std::uint32_t, 256> make_exp2_table() noexcept {
-  std::array<std::uint32_t, 256> table{};
-  constexpr f64 ln2 = 0.693147180559945309417;
-  for (int i = 0; i < 256; ++i) {
-    const f64 x = ln2 * i / 256;
-    f64 term = 1, sum = 1;
-    for (int n = 1; n < 24; ++n) {
-      term *= x / n;
-      sum += term;
-    }
-    table[static_cast<std::size_t>(i)] = static_cast<std::uint32_t>(sum * 0x1p31 + 0.5);
-  }
-  return table;
+inline constexpr std::int32_t octave_fraction = (1 << octave_bits) - 1;
+
+/// 2^x, x being the fraction of 41 octaves less these.
+inline f64 fractional_power(std::int32_t octaves) noexcept {
+  // 1 + x p(x), p the polynomial of degree 4 that is best in relative error and meets both ends (Remez exchange), here
+  // in units of x as it comes. With 25 bits in x and 28 in the factor beside it a product fits into an f64.
+  constexpr f64 c1 = 0.69315173 * 0x1p-25, c2 = 0.24015927 * 0x1p-50, c3 = 0.05581868 * 0x1p-75,
+                c4 = 0.0089910 * 0x1p-100, c5 = 0x1.eca5p-10 * 0x1p-125;
+  constexpr std::uint64_t upper_28_bits = ~std::uint64_t{0x1FFFFFF};
+  const auto shortened = [](f64 v) { return std::bit_cast<f64>(std::bit_cast<std::uint64_t>(v) & upper_28_bits); };
+  const f64 x = static_cast<f64>((vanishing_octaves - octaves) & octave_fraction);
+  f64 p = shortened(c5 * x + c4);
+  p = shortened(p * x + c3);
+  p = shortened(p * x + c2);
+  p = shortened(p * x + c1);
+  return p * x + 1.0;
 }
-inline constexpr std::array<std::uint32_t, 256> exp2_table = make_exp2_table();
-
-/// e^x as mantissa * 2^(exponent - 62), mantissa in [2^62, 2^63 * 1.01), relative error below 2^-29.
-struct ExpParts {
-  std::uint64_t mantissa;
-  std::int32_t exponent;
-};
-
-/// |x| <= 128.
-inline ExpParts exp_parts(f32 x) noexcept {
-  // 256 log2(e), split so that both products with a 24-bit x are exact: a fused operation rounds like two.
-  constexpr f64 high = 0x1.7154765p8, low = 0x1.5c17f0cp-23;
-  const f64 wide = x;
-  const auto scaled = static_cast<std::int64_t>((wide * high + wide * low) * 0x1p31);  // 256 log2(e) x, times 2^31
-  const std::int64_t k = (scaled + (std::int64_t{1} << 30)) >> 31;                     // rounded to an integer
-  const std::int64_t fraction = scaled - k * (std::int64_t{1} << 31);                  // in [-2^30, 2^30)
-  constexpr std::int64_t step = 2977044472;                                            // ln(2) / 256 * 2^40
-  const std::int64_t z = (fraction * step) >> 31;                                      // scaled by 2^40, below 2^31
-  const std::int64_t z2 = (z * z) >> 41;  // z^2 / 2; the next term is below 2^-31
-  const auto series = static_cast<std::uint64_t>((std::int64_t{1} << 40) + z + z2);
-  return {(series >> 9) * exp2_table[static_cast<std::size_t>(k & 255)], static_cast<std::int32_t>(k >> 8)};
+/// The weight of these octaves, given that.
+inline std::uint64_t whole_weight(f64 power, std::int32_t octaves) noexcept {
+  // The whole octaves go into the exponent: that gives twice the weight. Numbers from 2^53 on are even: the sum rounds
+  // the double to an even number, half of which is the weight and stands in the lower bits.
+  const auto whole = static_cast<std::uint32_t>((vanishing_octaves - octaves) & ~octave_fraction);
+  const f64 twice =
+      std::bit_cast<f64>(std::bit_cast<std::uint64_t>(power) + (std::uint64_t{whole} << (52 - octave_bits)));
+  return std::bit_cast<std::uint64_t>(twice + 0x1p53) & ((std::uint64_t{1} << 52) - 1);
 }
 
 }  // namespace detail
 
-/// e^x, within one unit in the last place; the same bits everywhere. NaN gives NaN, overflow infinity, underflow 0.
-inline f32 portable_exp(f32 x) noexcept {
-  if (!(x > -104.f)) return x == x ? 0.f : x;
-  if (x > 89.f) return std::numeric_limits<f32>::infinity();
-  const detail::ExpParts e = detail::exp_parts(x);
-  // A product with a power of two and the one rounding to f32; subnormal results are exact in f64 until then.
-  const f64 scale = std::bit_cast<f64>(static_cast<std::uint64_t>(1023 - 62 + e.exponent) << 52);
-  return static_cast<f32>(static_cast<f64>(e.mantissa) * scale);
+/// 2^-octaves as a weight, rounded; relative error of the unrounded value below 1.1e-7. Never rises with octaves.
+inline std::uint64_t exp2_weight(std::int32_t octaves) noexcept {
+  return detail::whole_weight(detail::fractional_power(octaves), octaves);
 }
 
-/// e^x for x <= 0 in units of 2^-40, rounded: weights whose sums are exact in any order. 0 for NaN. No branch.
-inline std::uint64_t exp_weight(f32 x) noexcept {
-  constexpr f32 vanishes = -28.5f;  // 2^40 e^x rounds to 0 from here on
-  const f32 bounded = x > vanishes ? x : vanishes;
-  const detail::ExpParts e = detail::exp_parts(bounded < 0 ? bounded : 0.f);
-  const int shift = 22 - e.exponent;
-  return ((e.mantissa >> (shift - 1)) + 1) >> 1;
+/// The upper 64 bits of a product.
+constexpr std::uint64_t high_product(std::uint64_t a, std::uint64_t b) noexcept {
+  const std::uint64_t a0 = a & 0xFFFFFFFFu, a1 = a >> 32, b0 = b & 0xFFFFFFFFu, b1 = b >> 32;
+  const std::uint64_t middle = a1 * b0 + ((a0 * b0) >> 32);
+  return a1 * b1 + (middle >> 32) + ((a0 * b1 + (middle & 0xFFFFFFFFu)) >> 32);
+}
+
+/// log2 of a positive integer, cut off after 32 binary places: squaring brings out one at a time.
+constexpr f64 log2_of(std::uint64_t n) noexcept {
+  const int whole = 63 - std::countl_zero(n);
+  std::uint64_t m = n << (63 - whole), places = 0;  // m: in [1, 2), times 2^63
+  for (int i = 0; i < 32; ++i) {
+    m = high_product(m, m);
+    const std::uint64_t place = m >> 63;
+    places = places << 1 | place;
+    m <<= 1 - place;
+  }
+  return whole + static_cast<f64>(places) * 0x1p-32;
 }
 
 }  // namespace tmodel::inline v0

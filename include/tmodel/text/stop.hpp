@@ -20,13 +20,15 @@ inline constexpr std::size_t max_stop_bytes = std::size_t{1} << 16;
 /// back, no more than that.
 class StopStrings {
  public:
-  /// Errors: bad_argument (an empty string, too many bytes), out_of_memory.
+  /// Errors: bad_argument (an empty string, one that begins inside a character, too many bytes), out_of_memory.
   static expected<StopStrings> create(std::span<const std::string> strings) {
     return guard([&]() -> expected<StopStrings> {
       StopStrings stops;
       std::size_t bytes = 0, longest = 0;
       for (const std::string& s : strings) {
         if (s.empty()) return fail(Errc::bad_argument, "a stop string is empty", "stop");
+        if ((static_cast<unsigned char>(s[0]) & 0xC0) == 0x80)  // the text before it would end in half a character
+          return fail(Errc::bad_argument, "a stop string begins inside a character", "stop", "UTF-8");
         bytes += s.size();
         longest = std::max(longest, s.size());
         if (bytes > max_stop_bytes)
@@ -168,8 +170,9 @@ constexpr std::string_view name_of(StopReason reason) noexcept {
 struct StopOptions {
   std::span<const token_t> end_tokens{};
   std::span<const std::string> stop_strings{};
-  int max_tokens = 0;                                         ///< 0: no bound
-  FunctionRef<bool(token_t, std::string_view)> is_over = {};  ///< asked after each token with the text it made visible
+  int max_tokens = 0;  ///< 0: no bound
+  /// Asked after each token but an end token, with the text that it made visible.
+  FunctionRef<bool(token_t, std::string_view)> is_over = {};
 };
 
 /// Applies the rules to one answer, token by token.
@@ -202,8 +205,9 @@ class StopRules {
     if (is_end(id)) return {{}, StopReason::end_token};
     ++tokens_;
     const std::string_view shown = strings_.push(text);
+    const bool is_over = is_over_ && is_over_(id, shown);
     if (strings_.stopped()) return {shown, StopReason::stop_string};
-    if (is_over_ && is_over_(id, shown)) return {shown, StopReason::caller};
+    if (is_over) return {shown, StopReason::caller};
     return {shown, max_tokens_ > 0 && tokens_ >= max_tokens_ ? StopReason::max_tokens : StopReason::none};
   }
   /// Text that no further token completes: the rest of a stream, before finish().
