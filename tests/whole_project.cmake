@@ -40,6 +40,9 @@ endforeach()
 add_test(NAME programs COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/programs/test_programs.py
                                $<TARGET_FILE:inspect> $<TARGET_FILE:generate> ${conformance_data} "${TMODEL_SMOLLM2}")
 set_tests_properties(programs PROPERTIES TIMEOUT 900)
+add_test(NAME programs_chat COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/programs/test_chat.py $<TARGET_FILE:generate>
+                                    "${TMODEL_SMOLLM2}")
+set_tests_properties(programs_chat PROPERTIES TIMEOUT 600)
 
 # Resident memory, in a process of its own.
 if(EXISTS "${TMODEL_SMOLLM2}")
