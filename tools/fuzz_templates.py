@@ -306,6 +306,8 @@ class Generator:
             message["content"] = [{"type": "text", "text": self.pick(WORDS)} for _ in range(self.r.randrange(3))]
         if self.chance(0.1):
             message["content"] = None
+        if self.chance(0.1):
+            message[self.pick(["reasoning_content", "thinking", "reasoning"])] = self.pick([*WORDS, None])
         if self.chance(0.2):
             call = {"name": "f", "arguments": self.value(2)}
             message["tool_calls"] = [{"type": "function", "function": call}]
@@ -740,6 +742,7 @@ class Reference:
 
         utils.datetime = Fixed
         self.compile = utils._compile_jinja_template
+        self.alias = utils._alias_reasoning_fields
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         signal.signal(signal.SIGALRM, self.too_slow)
 
@@ -750,6 +753,7 @@ class Reference:
     def render(self, source, variables):
         """(text, None) or (None, what failed); (None, None): not to be compared."""
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        variables = {**variables, "messages": self.alias(variables["messages"])}
         try:
             return self.compile(source).render(**variables), None
         except (TimeoutError, MemoryError, NameError):  # NameError: it writes a constant nan or inf into its Python

@@ -37,8 +37,9 @@ class Language {
       }
       TMODEL_TRY(l.templates_, find_chat_templates({.chat_template_jinja = files.chat_template_jinja, .chat_template_json = files.chat_template_json,
                                                     .tokenizer_config_json = files.tokenizer_config_json}));
-      if (l.templates_.empty())
-        if (const auto text = m.string("tokenizer.chat_template")) l.templates_.push_back({"default", std::string(*text)});
+      if (l.templates_.empty()) {
+        TMODEL_TRY(l.templates_, find_chat_templates(m));
+      }
       for (const auto& [name, id] : {std::pair("bos_token", l.tokenizer_->bos()), std::pair("eos_token", l.tokenizer_->eos())}) {
         if (id < 0) continue;
         TMODEL_TRY(std::string text, l.tokenizer_->token_text(id));

@@ -544,4 +544,31 @@ TEST(ChatTemplate, is_found_in_the_files_of_a_model_in_order) {
   EXPECT_FALSE(find_chat_template({"", "", R"({"chat_template": [{"name": "x"}]})"}));
 }
 
+TEST(ChatTemplate, gives_the_reasoning_of_a_message_by_each_of_its_names) {  // as transformers 5.23 renders it
+  auto document = JsonDocument::parse(R"({"messages": [{"role": "a", "reasoning": "R"}, {"thinking": null,
+    "reasoning": "S"}, {"reasoning_content": "T", "thinking": "U"}, {"role": "b", "reasoning": null}]})",
+                                      "t");
+  auto rendered = render_with("{% for m in messages %}{{ m }}{% endfor %}", *jinja::chat_variables(document->root()));
+  ASSERT_TRUE(rendered);
+  EXPECT_EQ(rendered->text,
+            "{'thinking': 'R', 'role': 'a', 'reasoning': 'R', 'reasoning_content': 'R'}"
+            "{'thinking': None, 'reasoning': 'S', 'reasoning_content': 'S'}"
+            "{'thinking': 'U', 'reasoning_content': 'T'}{'role': 'b', 'reasoning': None}");
+}
+
+TEST(ChatTemplate, is_found_in_the_metadata_of_a_gguf) {
+  Metadata metadata;
+  metadata.insert("tokenizer.chat_templates", MetaValue(std::string("rag, tool_use")));
+  metadata.insert("tokenizer.chat_template", MetaValue(std::string("D")));
+  metadata.insert("tokenizer.chat_template.tool_use", MetaValue(std::string("U")));
+  auto found = find_chat_templates(metadata);
+  ASSERT_TRUE(found);
+  ASSERT_EQ(found->size(), 2u);
+  EXPECT_EQ((*found)[0].name + (*found)[0].source, "defaultD");
+  EXPECT_EQ((*found)[1].name + (*found)[1].source, "tool_useU");
+  EXPECT_TRUE(find_chat_templates(Metadata{})->empty());
+  metadata.insert("tokenizer.chat_template.rag", MetaValue(true));
+  EXPECT_FALSE(find_chat_templates(metadata));
+}
+
 }  // namespace

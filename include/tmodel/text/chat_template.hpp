@@ -7,6 +7,7 @@
 #include <span>
 
 #include "tmodel/core/json.hpp"
+#include "tmodel/core/metadata.hpp"
 #include "tmodel/text/jinja/evaluator.hpp"
 #include "tmodel/text/jinja/parser.hpp"
 
@@ -107,6 +108,27 @@ inline expected<Value> value_of(Json json, bool marked) {
   return Value::dict(std::move(entries));
 }
 
+/// A message's reasoning goes by three names; templates read the first or the second. As apply_chat_template has it.
+inline void alias_reasoning(std::vector<std::pair<Value, Value>>& message) {
+  const auto find = [&](std::string_view name) {
+    return std::find_if(message.begin(), message.end(), [&](const auto& entry) { return entry.first.text() == name; });
+  };
+  for (const std::string_view name : {"reasoning_content", "thinking", "reasoning"}) {
+    const auto given = find(name);
+    if (given == message.end() || given->second.is(Kind::none)) continue;
+    const Value reasoning = given->second;
+    if (const auto own = find("thinking"); own != message.end())
+      std::rotate(message.begin(), own, own + 1);
+    else
+      message.emplace(message.begin(), Value::string("thinking"), reasoning);
+    if (const auto own = find("reasoning_content"); own != message.end())
+      own->second = reasoning;
+    else
+      message.emplace_back(Value::string("reasoning_content"), reasoning);
+    return;
+  }
+}
+
 /// Messages: everything is marked but the keys and the role, which templates build control tokens from.
 inline expected<Value> messages_of(Json json) {
   std::vector<Value> messages;
@@ -121,6 +143,7 @@ inline expected<Value> messages_of(Json json) {
       TMODEL_TRY(Value value, value_of(item, item.key() != "role"));
       entries.emplace_back(Value::string(item.key()), std::move(value));
     }
+    alias_reasoning(entries);
     messages.push_back(Value::dict(std::move(entries)));
   }
   return Value::list(std::move(messages));
@@ -135,7 +158,8 @@ inline expected<Value> from_json(Json json, bool marked = false) {
 }
 
 /// The variables of a chat request: {"messages": […], "tools": […], "add_generation_prompt": …, …}. Strings in
-/// messages (their roles apart), tools and documents are marked as content.
+/// messages (their roles apart), tools and documents are marked as content. A message's reasoning is there by each of
+/// its names: reasoning_content, thinking.
 /// `special_tokens` ("bos_token" and its text...) are added where the request has none of that name.
 /// Errors: bad_argument (not an object), those of from_json.
 inline expected<Value> chat_variables(Json request,
@@ -180,8 +204,7 @@ struct NamedTemplate {
   std::string name, source;
 };
 
-/// The files of a model folder that may hold templates, as texts; empty where a file is absent. (A GGUF holds its
-/// template in tokenizer.chat_template.)
+/// The files of a model folder that may hold templates, as texts; empty where a file is absent.
 struct TemplateFiles {
   std::string_view chat_template_jinja, chat_template_json, tokenizer_config_json;
 };
@@ -223,6 +246,22 @@ inline expected<std::vector<NamedTemplate>> find_chat_templates(const TemplateFi
   });
 }
 
+/// All templates of a GGUF: tokenizer.chat_template and tokenizer.chat_template.NAME. Empty if there is none.
+/// Errors: bad_metadata (another type), out_of_memory.
+inline expected<std::vector<NamedTemplate>> find_chat_templates(const Metadata& metadata) {
+  return guard([&]() -> expected<std::vector<NamedTemplate>> {
+    constexpr std::string_view prefix = "tokenizer.chat_template";
+    std::vector<NamedTemplate> found;
+    for (const auto& [key, value] : metadata.all()) {
+      if (!key.starts_with(prefix) || (key.size() > prefix.size() && key[prefix.size()] != '.')) continue;
+      const auto* source = std::get_if<std::string>(&value);
+      if (source == nullptr) return fail(Errc::bad_metadata, key + " is of a wrong type", metadata.where, "a string");
+      found.push_back({key.size() > prefix.size() ? key.substr(prefix.size() + 1) : "default", *source});
+    }
+    return found;
+  });
+}
+
 /// The template called `name` (transformers takes "tool_use" where tools are given and it exists); nullopt if the model
 /// has no templates. Errors: bad_metadata if there are some, but none of that name; those of find_chat_templates.
 inline expected<std::optional<std::string>> find_chat_template(const TemplateFiles& files,
@@ -235,8 +274,7 @@ inline expected<std::optional<std::string>> find_chat_template(const TemplateFil
       if (candidate.name == name) return std::optional<std::string>(std::move(candidate.source));
       names += (names.empty() ? "" : ", ") + candidate.name;
     }
-    return fail(Errc::bad_metadata, "the model has no chat template of this name", "chat_template", name,
-                names);
+    return fail(Errc::bad_metadata, "the model has no chat template of this name", "chat_template", name, names);
   });
 }
 
