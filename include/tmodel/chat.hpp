@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tmodel/generate.hpp"
+#include "tmodel/text/template_end_tokens.hpp"
 #include "tmodel/transformer.hpp"
 
 namespace tmodel::inline v0 {
@@ -76,6 +77,9 @@ class Chat {
       TMODEL_TRY(Sampler sampler,
                  Sampler::create(options.sampling.value_or(language->sampling()), model.config().vocab));
       Chat chat{language, std::move(chat_template), std::move(session), std::move(sampler)};
+      chat.end_tokens_.assign(language->end_tokens().begin(), language->end_tokens().end());
+      TMODEL_CHECK(add_template_end_tokens(chat.end_tokens_, chat.chat_template_, language->tokenizer(),
+                                           language->special_tokens(), {.now = options.now}));
       if (!options.system_prompt.empty()) chat.messages_.push_back({"system", options.system_prompt});
       chat.options_ = std::move(options);
       return chat;
@@ -134,6 +138,8 @@ class Chat {
   const std::vector<Message>& messages() const noexcept { return messages_; }
   std::vector<Message>& messages() noexcept { return messages_; }
   const Session<B>& session() const noexcept { return session_; }
+  /// Ids that end an answer: the model's, and what its template writes behind one.
+  std::span<const token_t> end_tokens() const noexcept { return end_tokens_; }
   const SamplerOptions& sampling() const noexcept { return sampler_.options(); }
 
   /// The prompt that the next answer starts from. What messages say cannot become a special token in it.
@@ -191,7 +197,7 @@ class Chat {
     TMODEL_TRY(answer.generation, generate(session_, language_->tokenizer(), sampler_, ids.subspan(common),
                                            {.max_tokens = options_.max_tokens,
                                             .stop = options_.stop,
-                                            .end_tokens = language_->end_tokens(),
+                                            .end_tokens = end_tokens_,
                                             .seed = options_.seed,
                                             .sequence = attempt_,
                                             .cancel = o.cancel,
@@ -259,6 +265,7 @@ class Chat {
   ChatTemplate chat_template_;
   Session<B> session_;
   Sampler sampler_;
+  std::vector<token_t> end_tokens_;
   ChatOptions options_;
   std::vector<Message> messages_;
   std::uint64_t attempt_ = 0;  ///< how often the last question was asked again

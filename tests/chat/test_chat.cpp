@@ -257,4 +257,15 @@ TEST_F(ChatTest, undo_and_clear_keep_the_system_prompt) {
   EXPECT_EQ(c.messages()[0].content, "U");
 }
 
+TEST_F(ChatTest, what_the_template_writes_behind_an_answer_ends_one_too) {
+  const auto ends = [&](const char* chat_template) {
+    ChatOptions o;
+    o.chat_template = chat_template;
+    const auto c = open(o);
+    return std::vector<token_t>(c.end_tokens().begin(), c.end_tokens().end());
+  };
+  EXPECT_EQ(ends(markers), std::vector<token_t>{2});
+  EXPECT_EQ(ends("{% for m in messages %}{{ m.content }}<s>\n{% endfor %}"), (std::vector<token_t>{2, 1}));
+}
+
 }  // namespace
