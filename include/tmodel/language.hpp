@@ -82,6 +82,8 @@ class Language {
     sampling_.temperature = static_cast<f32>(m.number("generation_config.temperature").value_or(1.0));
     sampling_.top_k = static_cast<int>(m.integer("generation_config.top_k").value_or(50));
     sampling_.top_p = static_cast<f32>(m.number("generation_config.top_p").value_or(1.0));
+    sampling_.min_p = static_cast<f32>(m.number("generation_config.min_p").value_or(0.0));
+    sampling_.typical_p = static_cast<f32>(m.number("generation_config.typical_p").value_or(1.0));
     sampling_.repetition_penalty = static_cast<f32>(m.number("generation_config.repetition_penalty").value_or(1.0));
   }
 

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "tmodel/generate.hpp"
+#include "tmodel/language.hpp"
 #include "tmodel/text/template_end_tokens.hpp"
 
 namespace {
@@ -58,8 +59,8 @@ std::string json_string(std::string_view text) {
   return out + '"';
 }
 
-/// A byte-level tokenizer whose n-th token is the n-th piece; special tokens follow.
-Tokenizer tokenizer_of(const std::vector<std::string>& pieces, const std::vector<std::string>& special = {}) {
+/// tokenizer.json of a byte-level tokenizer whose n-th token is the n-th piece; special tokens follow.
+std::string byte_level_of(const std::vector<std::string>& pieces, const std::vector<std::string>& special = {}) {
   std::string vocab, added;
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     std::string mapped;
@@ -70,13 +71,15 @@ Tokenizer tokenizer_of(const std::vector<std::string>& pieces, const std::vector
     added += (i == 0 ? "" : ", ") + std::string("{\"id\": ") + std::to_string(pieces.size() + i) +
              ", \"content\": " + json_string(special[i]) +
              R"(, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})";
-  const std::string json = R"({"added_tokens": [)" + added + R"(], "normalizer": null,
+  return R"({"added_tokens": [)" + added + R"(], "normalizer": null,
     "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
     "post_processor": null, "decoder": {"type": "ByteLevel"},
     "model": {"type": "BPE", "dropout": null, "unk_token": null, "fuse_unk": false, "byte_fallback": false,
-      "vocab": {)" + vocab +
-                           R"(}, "merges": []}})";
-  auto tokenizer = Tokenizer::from_json(json, {}, "test");
+      "vocab": {)" +
+         vocab + R"(}, "merges": []}})";
+}
+Tokenizer tokenizer_of(const std::vector<std::string>& pieces, const std::vector<std::string>& special = {}) {
+  auto tokenizer = Tokenizer::from_json(byte_level_of(pieces, special), {}, "test");
   EXPECT_TRUE(tokenizer) << tokenizer.error().message();
   return std::move(*tokenizer);
 }
@@ -353,6 +356,28 @@ TEST(TemplateEndTokens, are_what_stands_behind_an_answer) {
   EXPECT_EQ(ends_of("{% for m in messages %}{{ m.content }}{% endfor %}"), Ids{8});
   EXPECT_EQ(ends_of("{{ raise_exception('never') }}"), Ids{8});
   EXPECT_EQ(ends_of("nothing of the messages<|im_end|>"), Ids{8});
+}
+
+TEST(Language, takes_sampling_from_the_generation_config) {
+  const std::string json = byte_level_of(letters);
+  ModelFiles files;
+  files.tokenizer_json = json;
+  Metadata& m = files.source.metadata;
+  m.insert("generation_config.temperature", 0.6);
+  auto greedy = Language::read(files);
+  ASSERT_TRUE(greedy) << greedy.error().message();
+  EXPECT_EQ(greedy->sampling().temperature, 0);  // do_sample is false, as in transformers
+  m.insert("generation_config.do_sample", true);
+  m.insert("generation_config.top_k", std::int64_t{20});
+  m.insert("generation_config.min_p", 0.05);
+  m.insert("generation_config.typical_p", 0.9);
+  auto sampled = Language::read(files);
+  ASSERT_TRUE(sampled);
+  EXPECT_EQ(sampled->sampling().temperature, 0.6f);
+  EXPECT_EQ(sampled->sampling().top_k, 20);
+  EXPECT_EQ(sampled->sampling().top_p, 1);
+  EXPECT_EQ(sampled->sampling().min_p, 0.05f);
+  EXPECT_EQ(sampled->sampling().typical_p, 0.9f);
 }
 
 }  // namespace
