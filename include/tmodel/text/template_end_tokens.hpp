@@ -27,13 +27,13 @@ expected<void> add_template_end_tokens(std::vector<token_t>& ends, const ChatTem
     for (const auto& [name, text] : special_tokens) variables.emplace_back(name, Value::string(text));
     variables.emplace_back("messages", messages_value(messages));
     variables.emplace_back("add_generation_prompt", Value::boolean(false));
-    const auto rendered = chat_template.render(Value::dict(std::move(variables)), options);
+    auto rendered = chat_template.render(Value::dict(std::move(variables)), options);
+    if (!rendered && rendered.error().code == Errc::out_of_memory) return out_of_memory();
     if (!rendered || rendered->content.empty()) return {};
     const Range& answer = rendered->content.back();
     const std::string_view behind = std::string_view(rendered->text).substr(answer.end);
-    const auto ids = tokenizer.encode(behind, {.add_special = false});
-    if (!ids) return {};
-    for (const token_t id : *ids) {
+    TMODEL_TRY(const std::vector<token_t> ids, tokenizer.encode(behind, {.add_special = false}));
+    for (const token_t id : ids) {
       const bool is_new = std::find(ends.begin(), ends.end(), id) == ends.end();
       if (tokenizer.is_special(id) && is_new) ends.push_back(id);
       if (tokenizer.is_special(id) || tokenizer.piece(id).find_first_not_of(" \n") != std::string_view::npos) break;
