@@ -87,7 +87,7 @@ TEST_P(ConformanceInjection, content_of_special_tokens_stays_plain_text) {
 }
 
 INSTANTIATE_TEST_SUITE_P(real, ConformanceInjection,
-                         testing::Values(InjectionCase{"falcon", ">>TITLE<<", "<|endoftext|>"},
+                         ::testing::Values(InjectionCase{"falcon", ">>TITLE<<", "<|endoftext|>"},
                                          InjectionCase{"gpt2", "<|endoftext|>", "<|endoftext|>"},
                                          InjectionCase{"mistral03", "[INST]", "[/INST]", true},
                                          InjectionCase{"phi-2", "<|endoftext|>", "<|endoftext|>"},
