@@ -8,6 +8,7 @@
 #include <cmath>
 #include <random>
 
+#include "tmodel/text/log_probabilities.hpp"
 #include "tmodel/text/sampler.hpp"
 
 namespace {
@@ -55,6 +56,15 @@ void draw(benchmark::State& state, std::vector<f32> (*make)(unsigned), const Sam
   }
 }
 
+void read_log_probabilities(benchmark::State& state) {
+  const std::vector<f32> logits = peaked(0);
+  auto probabilities = LogProbabilities::create(static_cast<int>(vocabulary), 20);
+  for (auto _ : state) {
+    probabilities->read(logits);
+    benchmark::DoNotOptimize(probabilities->of(7));
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -82,6 +92,8 @@ int main(int argc, char** argv) {
           ->Repetitions(15)
           ->ComputeStatistics("least", [](const auto& times) { return *std::min_element(times.begin(), times.end()); })
           ->ReportAggregatesOnly();
+  benchmark::RegisterBenchmark("log_probabilities, 20 alternatives", read_log_probabilities)
+      ->Unit(benchmark::kMicrosecond);
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
 }
