@@ -481,6 +481,10 @@ TEST(JinjaLimits, may_be_set) {
   options.limits.value_bytes = 10000;
   EXPECT_TRUE(render_with("{{ ('x' * 1000)|length }}", variables(), options));
   EXPECT_FALSE(render_with("{{ ('x' * 10000)|length }}", variables(), options));
+  options = at_noon;
+  options.limits.steps = 1000;
+  EXPECT_EQ(render_with("{{ ('x' * 9000)|upper }}", variables(), options).error().what,
+            "the template takes too many steps");
 }
 
 TEST(JinjaMemory, cycles_through_namespaces_loops_and_macros_are_freed) {  // address sanitizer tells

@@ -58,7 +58,10 @@ class Heap {
   }
 
   Outcome<void> step(std::uint64_t n = 1) {
-    if (n > steps_left_) return raise("the template takes too many steps");
+    if (n > steps_left_) {
+      steps_left_ = 0;  // it stays refused
+      return raise("the template takes too many steps");
+    }
     steps_left_ -= n;
     return {};
   }
@@ -179,13 +182,17 @@ class TextBuilder {
     for (; n != 0 && ok_ && !s.bytes.empty(); --n) append(s);
   }
   void repeat(char c, std::uint64_t n) {
-    for (; n != 0 && ok_; --n) append(std::string_view(&c, 1));
+    if (admit(n)) text_.append(std::string(n, c));
   }
 
   bool ok() const noexcept { return ok_; }
   const Text& text() const noexcept { return text_; }
   Text take() && noexcept { return std::move(text_); }
-  Outcome<void> check() const { return ok_ ? Outcome<void>() : Outcome<void>(Heap::too_large()); }
+  Outcome<void> check() const {
+    if (ok_) return {};
+    TMODEL_JINJA_CHECK(heap_.step());
+    return Heap::too_large();
+  }
   Outcome<Value> finish(bool safe = false) {
     TMODEL_JINJA_CHECK(check());
     { const Charge released = std::move(charge_); }  // the string is charged anew
@@ -197,11 +204,12 @@ class TextBuilder {
     // Marks are charged with the bytes that follow them: at least one byte lies between two marks.
     const std::size_t marks = text_.marks.size() - charged_marks_;
     charged_marks_ = text_.marks.size();
-    unstepped_ += bytes;
+    unstepped_ += bytes + append_bytes;
     ok_ = ok_ && charge_.grow(heap_.budget(), bytes + marks * sizeof(Range)) && heap_.step(unstepped_ / 16).has_value();
     unstepped_ %= 16;
     return ok_;
   }
+  static constexpr std::size_t append_bytes = 8;  // one call takes the time of copying more than that
   Heap& heap_;
   Text text_;
   Charge charge_;
