@@ -74,7 +74,8 @@ expected<std::unique_ptr<Conversation>> open_chat(const Options& o, const Pretra
                 .stop = o.stop,
                 .seed = o.seed,
                 .session = session_options(o.context),
-                .now = now()};
+                .now = now(),
+                .ignore_end_tokens = o.ignore_eos};
   if (!o.system_prompt_file.empty()) {
     TMODEL_TRY(c.system_prompt, read_file(o.system_prompt_file));
     c.system_prompt = without_last_newline(std::move(c.system_prompt));

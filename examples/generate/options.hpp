@@ -152,7 +152,8 @@ inline tmodel::expected<tmodel::SamplerOptions> sampling(const Options& o, const
     TMODEL_TRY(const auto bias, parse_logit_bias(text));
     s.logit_bias.push_back(bias);
   }
-  if (o.ignore_eos) s.banned.insert(s.banned.end(), language.end_tokens().begin(), language.end_tokens().end());
+  if (o.ignore_eos && o.raw)  // in a chat, ChatOptions knows more of them
+    s.banned.insert(s.banned.end(), language.end_tokens().begin(), language.end_tokens().end());
   return s;
 }
 /// Whether the user chose how to draw where nothing is drawn.

@@ -19,7 +19,7 @@ enum class WhenTooLong : std::uint8_t {
                ///< alternate. A turn is a user message with all that follows it. System messages at the start stay, and
                ///< so does the question. What is left may still leave less room than wished; Errc::context_full if it
                ///< does not fit
-  error,  ///< Errc::context_full if the prompt does not fit; the history stays whole
+  error,       ///< Errc::context_full if the prompt does not fit; the history stays whole
 };
 
 struct ChatOptions {
@@ -31,7 +31,8 @@ struct ChatOptions {
   std::string chat_template = {};  ///< Jinja source; empty: the model's
   SessionOptions session = {};
   std::optional<LocalTime> now =
-      std::nullopt;  ///< what templates see as the present; without it one that asks is an error
+      std::nullopt;                ///< what templates see as the present; without it one that asks is an error
+  bool ignore_end_tokens = false;  ///< they are never drawn: answers go on to max_tokens, a stop string, a full context
   WhenTooLong when_too_long = WhenTooLong::drop_turns;
   int answer_room = 0;  ///< positions that old turns make way for; 0: max_tokens, or a quarter of the context. Never
                         ///< more than half of it
@@ -74,12 +75,14 @@ class Chat {
                     std::to_string(options.answer_room));
       TMODEL_TRY(ChatTemplate chat_template, ChatTemplate::parse(source, "chat template"));
       TMODEL_TRY(Session<B> session, model.session(options.session));
-      TMODEL_TRY(Sampler sampler,
-                 Sampler::create(options.sampling.value_or(language->sampling()), model.config().vocab));
+      std::vector<token_t> ends(language->end_tokens().begin(), language->end_tokens().end());
+      TMODEL_CHECK(add_template_end_tokens(ends, chat_template, language->tokenizer(), language->special_tokens(),
+                                           {.now = options.now}));
+      SamplerOptions sampling = options.sampling.value_or(language->sampling());
+      if (options.ignore_end_tokens) sampling.banned.insert(sampling.banned.end(), ends.begin(), ends.end());
+      TMODEL_TRY(Sampler sampler, Sampler::create(std::move(sampling), model.config().vocab));
       Chat chat{language, std::move(chat_template), std::move(session), std::move(sampler)};
-      chat.end_tokens_.assign(language->end_tokens().begin(), language->end_tokens().end());
-      TMODEL_CHECK(add_template_end_tokens(chat.end_tokens_, chat.chat_template_, language->tokenizer(),
-                                           language->special_tokens(), {.now = options.now}));
+      chat.end_tokens_ = std::move(ends);
       if (!options.system_prompt.empty()) chat.messages_.push_back({"system", options.system_prompt});
       chat.options_ = std::move(options);
       return chat;

@@ -234,6 +234,23 @@ TEST_F(ChatTest, another_answer_is_the_same_at_temperature_0_and_reads_one_token
   EXPECT_TRUE(same(c.messages(), before));
 }
 
+TEST_F(ChatTest, end_tokens_can_be_forbidden_those_of_the_template_too) {
+  ChatOptions o;
+  o.max_tokens = 5;
+  o.chat_template = "{% for m in messages %}{{ m['content'] }}<s>{% endfor %}";  // <s> ends an answer, as </s> does
+  o.sampling = SamplerOptions{.logit_bias = {{1, 1000.f}, {2, 900.f}}};
+  auto c = open(o);
+  const auto ended = c.ask("hello");
+  ASSERT_TRUE(ended);
+  EXPECT_EQ(ended->generation.reason, StopReason::end_token);
+  EXPECT_EQ(ended->generation.tokens, 0);
+  o.ignore_end_tokens = true;
+  auto d = open(o);
+  const auto not_ended = d.ask("hello");
+  ASSERT_TRUE(not_ended);
+  EXPECT_EQ(not_ended->generation.reason, StopReason::max_tokens);
+}
+
 TEST_F(ChatTest, undo_and_clear_keep_the_system_prompt) {
   ChatOptions o;
   o.system_prompt = "S";
