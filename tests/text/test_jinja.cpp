@@ -178,6 +178,10 @@ TEST(Jinja, loops) {
                    "%}{{ i }}{% endfor %}"),
             "0134");
   EXPECT_EQ(render("{% for i in [1] %}{% continue %}{% else %}else{% endfor %}"), "else");
+  EXPECT_EQ(
+      render("{% for i in [1, 2] %}[{% filter upper %}a{% if i == 1 %}{% continue %}{% endif %}b{% endfilter %}{% "
+             "set q %}c{% break %}{% endset %}{{ q }}{% endfor %}|"),
+      "[[AB|");
   EXPECT_EQ(render("{% for i in range(4) %}{{ loop.cycle('a', 'b') }}{{ loop.changed(i // 2) }} {% endfor %}"),
             "aTrue bFalse aTrue bFalse ");
   EXPECT_EQ(
@@ -227,6 +231,8 @@ TEST(Jinja, white_space_control) {
   EXPECT_EQ(render("{# c #}\na {#- d -#} b\n  {# e #}\nf"), "ab\nf");
   EXPECT_EQ(render("{% raw %}{{ x }}{% endraw %}\n{%- raw -%}  y  {%- endraw %} z"), "{{ x }}y z");
   EXPECT_EQ(render("x\r\ny\r{% if true %}\r\nz{% endif %}"), "x\ny\nz");
+  EXPECT_EQ(render("x {#"), "x ");
+  EXPECT_EQ(render("x {%- raw -%}\n"), "x");
   EXPECT_EQ(render("{{ {'a': {'b': 1}} }}{{ '}}' }}"), "{'a': {'b': 1}}}}");
   EXPECT_EQ(render("\n\nlast\n\n"), "\n\nlast\n");
   EXPECT_EQ(render("{% for i in [1, 2] %}\n  - {{ i }}\n{% endfor %}"), "  - 1\n  - 2\n");

@@ -199,7 +199,8 @@ class Evaluator {
     Value text;
     {
       Capture capture(*this);
-      TMODEL_JINJA_TRY([[maybe_unused]] const Flow flow, run_body(stmt.body, scope.frame()));
+      TMODEL_JINJA_TRY(const Flow flow, run_body(stmt.body, scope.frame()));
+      if (flow != Flow::normal) return flow;
       TMODEL_JINJA_TRY(text, capture.finish());
     }
     if (stmt.expr != 0) {

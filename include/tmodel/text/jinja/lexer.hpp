@@ -152,7 +152,14 @@ class Lexer {
     return expression(tag, kind == '{');
   }
 
+  /// Jinja2 does not miss the end of a comment or a raw block that begins where the template ends.
+  bool at_end(std::size_t body) noexcept {
+    if (body == source_.size()) at_ = body;
+    return body == source_.size();
+  }
+
   Outcome<void> comment(std::size_t tag, std::size_t inside) {
+    if (at_end(inside)) return {};
     const std::size_t end = source_.find("#}", inside);
     if (end == source_.npos) return error(tag, "missing end of comment tag");
     const char sign = end > inside && (source_[end - 1] == '-' || source_[end - 1] == '+') ? source_[end - 1] : '\0';
@@ -170,6 +177,7 @@ class Lexer {
   }
 
   Outcome<void> raw(std::size_t tag, std::size_t body) {
+    if (at_end(body)) return {};
     for (std::size_t end = body; (end = source_.find("{%", end)) != source_.npos; end += 2) {
       std::size_t at = end + 2;
       const char sign = at < source_.size() && (source_[at] == '-' || source_[at] == '+') ? source_[at++] : '\0';

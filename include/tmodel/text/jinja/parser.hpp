@@ -108,7 +108,6 @@ class Parser : private ExpressionParser {
       TMODEL_JINJA_TRY(const ExprId captured, add(ExprKind::captured, token));
       TMODEL_JINJA_TRY(stmt.expr, parse_one_filter(captured));
       TMODEL_JINJA_TRY(stmt.expr, parse_filters(stmt.expr));
-      const LoopDepth outside(loop_depth_);
       TMODEL_JINJA_TRY(stmt.body, parse_closed_block("endfilter"));
     } else if (name == "with") {
       TMODEL_JINJA_CHECK(parse_with(stmt));
@@ -209,7 +208,6 @@ class Parser : private ExpressionParser {
       TMODEL_JINJA_TRY(const ExprId captured, add(ExprKind::captured, peek()));
       TMODEL_JINJA_TRY(stmt.expr, parse_filters(captured));
     }
-    const LoopDepth outside(loop_depth_);
     TMODEL_JINJA_TRY(stmt.body, parse_closed_block("endset"));
     return {};
   }
@@ -256,9 +254,10 @@ class Parser : private ExpressionParser {
 
   /// The body of a macro: which special names it reads decides what it accepts.
   Outcome<void> parse_macro_body(Stmt& stmt, MacroInfo info, const Token& token, std::string_view end) {
-    const LoopDepth outside(loop_depth_);
+    const int outer_loops = std::exchange(loop_depth_, 0);
     const SpecialNames outer = std::exchange(special_names_, {});
     TMODEL_JINJA_TRY(stmt.body, parse_closed_block(end));
+    loop_depth_ = outer_loops;
     const auto declares = [&](std::string_view name) {
       return std::any_of(info.parameters.begin(), info.parameters.end(),
                          [&](NameId id) { return name_text(id) == name; });
@@ -313,20 +312,8 @@ class Parser : private ExpressionParser {
     return {};
   }
 
-  /// Sets the number of enclosing loops that break and continue can reach to none, for one block.
-  class LoopDepth {
-   public:
-    explicit LoopDepth(int& depth) noexcept : depth_(depth), saved_(std::exchange(depth, 0)) {}
-    LoopDepth(const LoopDepth&) = delete;
-    LoopDepth& operator=(const LoopDepth&) = delete;
-    ~LoopDepth() { depth_ = saved_; }
-
-   private:
-    int& depth_;
-    int saved_;
-  };
-  int loop_depth_ = 0;
-  int for_depth_ = 0;  // of for statements, through macros and other blocks too
+  int loop_depth_ = 0;  // of for statements that break and continue can reach
+  int for_depth_ = 0;   // of for statements, through macros and other blocks too
 };
 
 }  // namespace tmodel::inline v0::jinja
