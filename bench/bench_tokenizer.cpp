@@ -1,5 +1,6 @@
 // Speed of encoding: bench_tokenizer TOKENIZER.json TEXT [TEXT...]. One thread, a fresh tokenizer for each run, the
-// median of five in MB of text a second of processor time (other jobs run on the machine); then a megabyte of one letter, and the text decoded.
+// median of five in MB of text a second of processor time (other jobs run on the machine); then a megabyte of one
+// letter, and the text decoded.
 
 #include <algorithm>
 #include <cstdio>

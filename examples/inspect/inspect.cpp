@@ -5,10 +5,12 @@
 const unsigned program::required_features = program::compiled_for();
 
 int program::run(int argc, char** argv) {
-  CLI::App app("Looks into model files and computes with them. MODEL: a GGUF file, a safetensors folder, or a folder with a GGUF file.");
+  CLI::App app(
+      "Looks into model files and computes with them. MODEL: a GGUF file, a safetensors folder, or a folder with a "
+      "GGUF file.");
   app.require_subcommand(1);
-  app.set_version_flag("--version", std::to_string(TMODEL_VERSION_MAJOR) + "." + std::to_string(TMODEL_VERSION_MINOR) + "." +
-                                        std::to_string(TMODEL_VERSION_PATCH));
+  app.set_version_flag("--version", std::to_string(TMODEL_VERSION_MAJOR) + "." + std::to_string(TMODEL_VERSION_MINOR) +
+                                        "." + std::to_string(TMODEL_VERSION_PATCH));
   std::string model;
   bool json = false;
   int batch = 0;
@@ -20,7 +22,8 @@ int program::run(int argc, char** argv) {
   inspect::PromptOptions prompt;
   const auto verb = [&](const char* name, const char* help, const char* argument = "MODEL") {
     CLI::App* sub = app.add_subcommand(name, help);
-    sub->add_option(argument, model, std::string(argument) == "FILE" ? "A GGUF or .safetensors file" : "The model")->required();
+    sub->add_option(argument, model, std::string(argument) == "FILE" ? "A GGUF or .safetensors file" : "The model")
+        ->required();
     return sub;
   };
 
@@ -33,18 +36,23 @@ int program::run(int argc, char** argv) {
   tokens_verb->add_flag("--raw", tokens.raw, "Add no special tokens and read special-token text as plain text");
   tokens_verb->add_option("--decode", tokens.decode, "Ids, separated by commas: print their text");
   tokens_verb->add_flag("--skip-special", tokens.skip_special, "Leave special tokens out when decoding");
-  tokens_verb->add_option("--lines", tokens.lines, "Read JSON lines from a file, - is stdin: a text becomes its ids, a list of ids its text");
+  tokens_verb->add_option("--lines", tokens.lines,
+                          "Read JSON lines from a file, - is stdin: a text becomes its ids, a list of ids its text");
   tokens_verb->add_option("--tiktoken", tokens.tiktoken,
                           "MODEL is a tiktoken rank file; JSON file with its pattern and special_tokens {text: id}, "
                           "and perhaps bos_token, eos_token, add_bos_token, add_eos_token");
   CLI::App* prompt_verb = verb("prompt", "Renders a chat prompt");
-  prompt_verb->add_option("MESSAGES", prompt.messages, "JSON file with messages, tools, add_generation_prompt...")->required();
-  prompt_verb->add_option("--template", prompt.chat_template, "A .jinja file, or JSON with chat_template; MODEL may be - then");
+  prompt_verb->add_option("MESSAGES", prompt.messages, "JSON file with messages, tools, add_generation_prompt...")
+      ->required();
+  prompt_verb->add_option("--template", prompt.chat_template,
+                          "A .jinja file, or JSON with chat_template; MODEL may be - then");
   prompt_verb->add_option("--now", prompt.now, "The present for templates that ask, as 2025-07-10T12:00");
   CLI::App* logits_verb = verb("logits", "Writes the logits of every token as little-endian f32 [n, vocabulary]");
   logits_verb->add_option("--ids", logits.ids, "Token ids, separated by commas")->required();
   logits_verb->add_option("--out", logits.out, "File to write")->required();
-  logits_verb->add_option("--rope-length", logits.rope_length, "Positions that dynamic rope scaling is computed for, default: the number of ids")
+  logits_verb
+      ->add_option("--rope-length", logits.rope_length,
+                   "Positions that dynamic rope scaling is computed for, default: the number of ids")
       ->check(CLI::Range(0, 1 << 22));
   CLI::App* perplexity_verb = verb("perplexity", "Perplexity of a text");
   perplexity_verb->add_option("--file", perplexity.file, "The text")->required();

@@ -53,7 +53,10 @@ std::string json_array(std::span<const token_t> ids) {
 
 /// One line of JSON to one line of JSON, {"error": ...} where it cannot be.
 std::string convert_line(const Tokenizer& tokenizer, const std::string& line, const TokensOptions& o) {
-  const auto error = [](const std::string& what) { return nlohmann::json{{"error", what}}.dump(-1, ' ', true); };
+  const auto dump = [](const nlohmann::json& j) {
+    return j.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  };
+  const auto error = [&](const std::string& what) { return dump({{"error", what}}); };
   const auto json = JsonDocument::parse(line, "line");
   if (!json) return error(json.error().message());
   if (json->root().is_string()) {
@@ -64,7 +67,7 @@ std::string convert_line(const Tokenizer& tokenizer, const std::string& line, co
   for (Json id = json->root().first(); id; id = id.next())
     ids.push_back(static_cast<token_t>(std::clamp<std::int64_t>(id.integer().value_or(-1), -1, 0x7FFFFFFF)));
   const auto text = tokenizer.decode(ids, o.skip_special);
-  return text ? nlohmann::json(*text).dump(-1, ' ', true) : error(text.error().message());
+  return text ? dump(*text) : error(text.error().message());
 }
 
 int convert_lines(const Tokenizer& tokenizer, const TokensOptions& o) {
@@ -83,10 +86,16 @@ tmodel::expected<Tokenizer> read_tiktoken(const std::string& model, const std::s
   const Json json = document.root();
   std::vector<std::pair<std::string_view, token_t>> special;
   for (Json item = json["special_tokens"].first(); item; item = item.next())
-    special.emplace_back(item.key(), static_cast<token_t>(std::clamp<std::int64_t>(item.integer().value_or(-1), -1, 0x7FFFFFFF)));
-  return Tokenizer::from_tiktoken(ranks, {.pattern = json["pattern"].string(), .special_tokens = special,
-                                          .bos = json["bos_token"].string(), .eos = json["eos_token"].string(),
-                                          .add_bos = json["add_bos_token"].boolean(), .add_eos = json["add_eos_token"].boolean()}, model);
+    special.emplace_back(item.key(),
+                         static_cast<token_t>(std::clamp<std::int64_t>(item.integer().value_or(-1), -1, 0x7FFFFFFF)));
+  return Tokenizer::from_tiktoken(ranks,
+                                  {.pattern = json["pattern"].string(),
+                                   .special_tokens = special,
+                                   .bos = json["bos_token"].string(),
+                                   .eos = json["eos_token"].string(),
+                                   .add_bos = json["add_bos_token"].boolean(),
+                                   .add_eos = json["add_eos_token"].boolean()},
+                                  model);
 }
 
 int tokens(const Tokenizer& tokenizer, const TokensOptions& o) {
@@ -95,7 +104,8 @@ int tokens(const Tokenizer& tokenizer, const TokensOptions& o) {
     const auto ids = parse_ids(*o.decode);
     if (!ids) return report(ids.error());
     for (const token_t id : *ids)
-      if (id >= tokenizer.vocab_size()) return report_usage("token id " + std::to_string(id) + " is not in the vocabulary");
+      if (id >= tokenizer.vocab_size())
+        return report_usage("token id " + std::to_string(id) + " is not in the vocabulary");
     const auto back = tokenizer.decode(*ids, o.skip_special);
     if (!back) return report(back.error());
     std::cout << *back << '\n';
@@ -158,9 +168,11 @@ int prompt(const std::string& model, const PromptOptions& o) {
     if (!text) return report(text.error());
     source = std::move(*text);
     if (!o.chat_template.ends_with(".jinja")) {
-      auto found = find_chat_template({.chat_template_jinja = {}, .chat_template_json = source, .tokenizer_config_json = {}});
+      auto found =
+          find_chat_template({.chat_template_jinja = {}, .chat_template_json = source, .tokenizer_config_json = {}});
       if (!found) return report(found.error());
-      if (!*found) return report(Error{Errc::bad_template, "no chat_template in the file", o.chat_template, {}, {}, {}});
+      if (!*found)
+        return report(Error{Errc::bad_template, "no chat_template in the file", o.chat_template, {}, {}, {}});
       source = std::move(**found);
     }
   }
@@ -169,11 +181,14 @@ int prompt(const std::string& model, const PromptOptions& o) {
   const auto document = JsonDocument::parse(*text, o.messages);
   if (!document) return report(document.error());
   if (!document->root()["messages"].is_array())
-    return report(Error{Errc::bad_file, "no list of messages", o.messages, "a JSON object with the key messages", {}, {}});
+    return report(
+        Error{Errc::bad_file, "no list of messages", o.messages, "a JSON object with the key messages", {}, {}});
 
   if (language && source.empty())
     if (const std::string* own = language->chat_template(document->root()["tools"].size() > 0)) source = *own;
-  if (source.empty()) return report(Error{Errc::unsupported, "the model has no chat template", model, {}, {}, "pass one with --template"});
+  if (source.empty())
+    return report(
+        Error{Errc::unsupported, "the model has no chat template", model, {}, {}, "pass one with --template"});
 
   RenderOptions options;
   if (!o.now.empty()) {
@@ -184,11 +199,13 @@ int prompt(const std::string& model, const PromptOptions& o) {
     const std::time_t seconds = std::time(nullptr);
     std::tm local{};
     ::localtime_r(&seconds, &local);
-    options.now = LocalTime{local.tm_year + 1900, local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec};
+    options.now =
+        LocalTime{local.tm_year + 1900, local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec};
   }
   auto parsed = ChatTemplate::parse(source, o.chat_template.empty() ? "chat template of " + model : o.chat_template);
   if (!parsed) return report(parsed.error());
-  auto variables = jinja::chat_variables(document->root(), language ? language->special_tokens() : std::span<const std::pair<std::string, std::string>>());
+  auto variables = jinja::chat_variables(
+      document->root(), language ? language->special_tokens() : std::span<const std::pair<std::string, std::string>>());
   if (!variables) return report(variables.error());
   const auto rendered = parsed->render(*variables, options);
   if (!rendered) return report(rendered.error());

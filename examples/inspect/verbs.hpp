@@ -21,7 +21,8 @@ struct PerplexityOptions {
   std::string file;
   int chunks = 0;
 };
-int perplexity(const std::string& model, const program::DeviceChoice&, const program::ContextChoice&, const PerplexityOptions&);
+int perplexity(const std::string& model, const program::DeviceChoice&, const program::ContextChoice&,
+               const PerplexityOptions&);
 
 // text_verbs.cpp
 struct TokensOptions {

@@ -1,6 +1,6 @@
 #pragma once
-// Language: what turns text into tokens and back for one model: tokenizer, chat template, end tokens, sampling defaults.
-// Read from a GGUF's metadata or from the files of a model folder; needs no weights.
+// Language: what turns text into tokens and back for one model: tokenizer, chat template, end tokens, sampling
+// defaults. Read from a GGUF's metadata or from the files of a model folder; needs no weights.
 
 #include <algorithm>
 #include <optional>
@@ -18,7 +18,8 @@ class Language {
  public:
   /// Whether the files hold a tokenizer that read() understands or refuses by name.
   static bool is_in(const ModelFiles& files) {
-    return !files.tokenizer_json.empty() || !files.tokenizer_model.empty() || files.source.metadata.has("tokenizer.ggml.model");
+    return !files.tokenizer_json.empty() || !files.tokenizer_model.empty() ||
+           files.source.metadata.has("tokenizer.ggml.model");
   }
 
   /// Errors: bad_file, bad_metadata, unsupported (tokenizer kind, template construct), bad_template.
@@ -27,20 +28,25 @@ class Language {
       Language l;
       const Metadata& m = files.source.metadata;
       if (!files.tokenizer_json.empty()) {
-        TMODEL_TRY(l.tokenizer_, Tokenizer::from_json(files.tokenizer_json, files.tokenizer_config_json, "tokenizer.json"));
+        TMODEL_TRY(l.tokenizer_,
+                   Tokenizer::from_json(files.tokenizer_json, files.tokenizer_config_json, "tokenizer.json"));
       } else if (m.has("tokenizer.ggml.model")) {
         TMODEL_TRY(l.tokenizer_, Tokenizer::from_gguf(m));
       } else if (!files.tokenizer_model.empty()) {
-        TMODEL_TRY(l.tokenizer_, Tokenizer::from_sentencepiece(files.tokenizer_model, files.tokenizer_config_json, "tokenizer.model"));
+        TMODEL_TRY(l.tokenizer_, Tokenizer::from_sentencepiece(files.tokenizer_model, files.tokenizer_config_json,
+                                                               "tokenizer.model"));
       } else {
-        return fail(Errc::bad_file, "no tokenizer", m.where, "tokenizer.json, tokenizer.model, or a GGUF with a vocabulary");
+        return fail(Errc::bad_file, "no tokenizer", m.where,
+                    "tokenizer.json, tokenizer.model, or a GGUF with a vocabulary");
       }
-      TMODEL_TRY(l.templates_, find_chat_templates({.chat_template_jinja = files.chat_template_jinja, .chat_template_json = files.chat_template_json,
+      TMODEL_TRY(l.templates_, find_chat_templates({.chat_template_jinja = files.chat_template_jinja,
+                                                    .chat_template_json = files.chat_template_json,
                                                     .tokenizer_config_json = files.tokenizer_config_json}));
       if (l.templates_.empty()) {
         TMODEL_TRY(l.templates_, find_chat_templates(m));
       }
-      for (const auto& [name, id] : {std::pair("bos_token", l.tokenizer_->bos()), std::pair("eos_token", l.tokenizer_->eos())}) {
+      for (const auto& [name, id] :
+           {std::pair("bos_token", l.tokenizer_->bos()), std::pair("eos_token", l.tokenizer_->eos())}) {
         if (id < 0) continue;
         TMODEL_TRY(std::string text, l.tokenizer_->token_text(id));
         l.special_tokens_.emplace_back(name, std::move(text));

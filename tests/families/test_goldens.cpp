@@ -8,7 +8,8 @@ namespace {
 
 using namespace tmodel;
 
-// Of the largest logit. The reference computed in f32, so its own rounding is in the first bound; CpuSimd adds f32 sums.
+// Of the largest logit. The reference computed in f32, so its own rounding is in the first bound; CpuSimd adds f32
+// sums.
 constexpr f64 reference_bound = 2e-5;
 constexpr f64 cpu_float_bound = 1e-4;
 // 8-bit activations: about 0.4 % noise per product, averaged over the row. Text is not compared then.
@@ -17,7 +18,8 @@ constexpr f64 cpu_quantised_bound = 6e-2;
 TEST(Goldens, cover_every_branch_of_both_families) {
   const auto goldens = golden::all();
   EXPECT_GE(goldens.size(), 30u);
-  for (const char* needle : {"tied", "mqa", "bias", "llama3", "linear", "dynamic", "yarn", "head_dim", "window", "sharded", "gguf", "q4_k"}) {
+  for (const char* needle : {"tied", "mqa", "bias", "llama3", "linear", "dynamic", "yarn", "head_dim", "window",
+                             "sharded", "gguf", "q4_k"}) {
     const auto has = [&](const golden::Golden& g) {
       std::string text = g.note + " " + g.folder.filename().string() + " " + g.weights + " " + g.path;
       std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
@@ -43,7 +45,9 @@ TEST(Goldens, cpu_equals_transformers) {
     const auto r = golden::compute<CpuSimd<f32>>(g);
     ASSERT_TRUE(r) << r.error().message();
     EXPECT_LE(r->worst, g.quantised() ? cpu_quantised_bound : cpu_float_bound);
-    if (!g.quantised()) { EXPECT_EQ(r->greedy, g.greedy); }
+    if (!g.quantised()) {
+      EXPECT_EQ(r->greedy, g.greedy);
+    }
   }
 }
 

@@ -31,12 +31,14 @@ class SameBits : public ::testing::Test {
  protected:
   using B = typename C::Backend;
   static constexpr int tokens = 97;
-  tiny::Sizes sizes{.layers = layers, .dim = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .ffn_dim = ffn_dim, .vocab = 101};
+  tiny::Sizes sizes{
+      .layers = layers, .dim = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .ffn_dim = ffn_dim, .vocab = 101};
   tiny::Data data;
   std::vector<token_t> ids = tiny::prompt(tokens, sizes.vocab);
 
   std::unique_ptr<Model<B>> model(int threads) {
-    return tiny::load<Qwen2Traits, B>(tiny::source<Qwen2Traits, typename C::Format>(sizes, data), {.executor = {}, .threads = threads});
+    return tiny::load<Qwen2Traits, B>(tiny::source<Qwen2Traits, typename C::Format>(sizes, data),
+                                      {.executor = {}, .threads = threads});
   }
   Session<B> session(const Model<B>& model, int chunk, KvType kv) {
     return tiny::must(Session<B>::make(model, {.context = 128, .kv = kv, .chunk = chunk, .all_logits = true}));
@@ -67,7 +69,9 @@ TYPED_TEST(SameBits, threads_and_chunks_do_not_change_logits) {
     ASSERT_EQ(want.size(), static_cast<std::size_t>(this->tokens * this->sizes.vocab));
     for (const int threads : all ? std::vector{1, 2, 3, 5} : every_pair ? std::vector{1, 3} : std::vector{3}) {
       const auto model = this->model(threads);
-      for (const int chunk : all ? std::vector{1, 7, 64, this->tokens} : every_pair ? std::vector{7, 64} : std::vector{7}) {
+      for (const int chunk : all          ? std::vector{1, 7, 64, this->tokens}
+                             : every_pair ? std::vector{7, 64}
+                                          : std::vector{7}) {
         auto session = this->session(*model, chunk, kv);
         EXPECT_TRUE(this->same(tiny::all_logits(session, this->ids), want)) << threads << " threads, chunk " << chunk;
       }
@@ -93,11 +97,13 @@ TYPED_TEST(SameBits, neighbours_in_a_batch_do_not_change_logits) {
         const auto& from = mine ? this->ids : other;
         auto& s = sessions[static_cast<std::size_t>(i)];
         if (!mine && s.length() + rows > 120) tiny::must(s.rewind(0));
-        entries.push_back({&s, std::span(from).subspan(static_cast<std::size_t>(s.length()), static_cast<std::size_t>(rows))});
+        entries.push_back(
+            {&s, std::span(from).subspan(static_cast<std::size_t>(s.length()), static_cast<std::size_t>(rows))});
       }
       tiny::must(batch.step(entries));
       at += n;
-      EXPECT_TRUE(this->same(sessions.back().logits(), this->row(want, at - 1))) << neighbours << " neighbours, token " << at - 1;
+      EXPECT_TRUE(this->same(sessions.back().logits(), this->row(want, at - 1)))
+          << neighbours << " neighbours, token " << at - 1;
     }
   }
 }
@@ -106,7 +112,9 @@ TYPED_TEST(SameBits, fork_rewind_save_and_restore_do_not_change_logits) {
   const auto want = this->expected_logits(KvType::q8_0);
   const auto model = this->model(2);
   auto first = this->session(*model, 16, KvType::q8_0);
-  const auto part = [&](int from, int n) { return std::span(this->ids).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(n)); };
+  const auto part = [&](int from, int n) {
+    return std::span(this->ids).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(n));
+  };
   tiny::must(first.append(part(0, 40)));
 
   auto fork = tiny::must(first.fork());
@@ -134,7 +142,12 @@ const SamplerOptions sampling_cases[] = {
     {.temperature = 0.8f, .top_p = 0.95f},
     {.temperature = 1.5f, .min_p = 0.05f},
     {.temperature = 0.8f, .typical_p = 0.9f},
-    {.temperature = 1.1f, .top_k = 100, .top_p = 0.9f, .min_p = 0.05f, .repetition_penalty = 1.1f, .frequency_penalty = 0.3f},
+    {.temperature = 1.1f,
+     .top_k = 100,
+     .top_p = 0.9f,
+     .min_p = 0.05f,
+     .repetition_penalty = 1.1f,
+     .frequency_penalty = 0.3f},
     {.temperature = 1.3f, .top_k = 60, .top_p = 0.95f, .min_p = 0.01f, .typical_p = 0.9f, .presence_penalty = 0.5f}};
 
 TEST(SampledTokens, do_not_depend_on_threads_chunks_and_neighbours) {
@@ -143,11 +156,13 @@ TEST(SampledTokens, do_not_depend_on_threads_chunks_and_neighbours) {
   tiny::Data data;
   const auto prompt = tiny::prompt(33, sizes.vocab);
   const auto model_of = [&](int threads) {
-    return tiny::load<LlamaTraits, B>(tiny::source<LlamaTraits, Q8_0>(sizes, data), {.executor = {}, .threads = threads});
+    return tiny::load<LlamaTraits, B>(tiny::source<LlamaTraits, Q8_0>(sizes, data),
+                                      {.executor = {}, .threads = threads});
   };
   constexpr int answer = 12;
   const auto next = [](Session<B>& session, Sampler& sampler) {
-    return sampler(session.logits(), session.tokens(), {.seed = 7, .sequence = 1, .position = static_cast<std::uint64_t>(session.length())});
+    return sampler(session.logits(), session.tokens(),
+                   {.seed = 7, .sequence = 1, .position = static_cast<std::uint64_t>(session.length())});
   };
   const auto alone = [&](const Model<B>& model, int chunk, const SamplerOptions& how) {
     auto session = tiny::must(Session<B>::make(model, {.context = 64, .chunk = chunk}));
@@ -158,13 +173,15 @@ TEST(SampledTokens, do_not_depend_on_threads_chunks_and_neighbours) {
   };
   const auto in_batch = [&](const Model<B>& model, const SamplerOptions& how) {
     auto batch = tiny::must(Batch<B>::make(model, {.sequences = 2, .rows = 64, .context = 64}));
-    auto session = tiny::must(Session<B>::make(model, {.context = 64})), other = tiny::must(Session<B>::make(model, {.context = 64}));
+    auto session = tiny::must(Session<B>::make(model, {.context = 64})),
+         other = tiny::must(Session<B>::make(model, {.context = 64}));
     auto sampler = tiny::must(Sampler::create(how, sizes.vocab));
     const auto others = tiny::prompt(60, sizes.vocab, 5);
     std::vector<token_t> mine = prompt;
     for (int i = 0; i < answer; ++i) {
       const std::vector<typename Batch<B>::Entry> entries = {
-          {&other, std::span(others).subspan(static_cast<std::size_t>(2 * i), 1 + static_cast<std::size_t>(i % 2))}, {&session, mine}};
+          {&other, std::span(others).subspan(static_cast<std::size_t>(2 * i), 1 + static_cast<std::size_t>(i % 2))},
+          {&session, mine}};
       tiny::must(other.rewind(0));
       tiny::must(batch.step(entries));
       mine = {next(session, sampler)};

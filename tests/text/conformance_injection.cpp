@@ -88,11 +88,11 @@ TEST_P(ConformanceInjection, content_of_special_tokens_stays_plain_text) {
 
 INSTANTIATE_TEST_SUITE_P(real, ConformanceInjection,
                          ::testing::Values(InjectionCase{"falcon", ">>TITLE<<", "<|endoftext|>"},
-                                         InjectionCase{"gpt2", "<|endoftext|>", "<|endoftext|>"},
-                                         InjectionCase{"mistral03", "[INST]", "[/INST]", true},
-                                         InjectionCase{"phi-2", "<|endoftext|>", "<|endoftext|>"},
-                                         InjectionCase{"phi-3", "<|user|>", "<|end|>"},
-                                         InjectionCase{"qwen3", "<|im_start|>", "<|im_end|>"}),
+                                           InjectionCase{"gpt2", "<|endoftext|>", "<|endoftext|>"},
+                                           InjectionCase{"mistral03", "[INST]", "[/INST]", true},
+                                           InjectionCase{"phi-2", "<|endoftext|>", "<|endoftext|>"},
+                                           InjectionCase{"phi-3", "<|user|>", "<|end|>"},
+                                           InjectionCase{"qwen3", "<|im_start|>", "<|im_end|>"}),
                          [](const auto& info) {
                            std::string name = info.param.name;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -187,6 +187,10 @@ TEST(SentencePiece, what_it_does_not_read_is_refused_by_name) {
   EXPECT_NE(error(model_of(1, unigram_pieces) + Proto().text(5, Proto().text(2, "x").bytes).bytes).find("denormalizer"),
             std::string::npos);
   EXPECT_NE(error(model_of(1, unigram_pieces, Proto().text(2, "short"))).find("charsmap"), std::string::npos);
+  EXPECT_NE(error(model_of(1, unigram_pieces, Proto().text(2, charsmap_of({{"a", std::string(2000, 'b')}}))))
+                .find("too long"),
+            std::string::npos);
+  EXPECT_NE(error(model_of(1, {{std::string(2000, 'a'), -1}})).find("too long"), std::string::npos);
   EXPECT_NE(error(model_of(1, {{"a", NAN}})).find("score"), std::string::npos);
   EXPECT_NE(error(model_of(1, {{"\xFF", -1}})).find("UTF-8"), std::string::npos);
   EXPECT_NE(error(model_of(1, {{"<0xZZ>", 0, byte_piece}})).find("byte"), std::string::npos);

@@ -43,8 +43,8 @@ struct ModelConfig {
   Presence head = Presence::if_in_file;  ///< no: tied to the embedding, unless the file has another one
   bool norm_bias = false;
 
-  int variant = 0;                 ///< index into the family's specs
-  std::vector<token_t> end_tokens; ///< ids that end a text, from the configuration
+  int variant = 0;                           ///< index into the family's specs
+  std::vector<token_t> end_tokens;           ///< ids that end a text, from the configuration
   std::vector<std::string> ignored_tensors;  ///< suffixes of tensors that the runtime has no use for
 };
 

@@ -31,8 +31,14 @@ class Loader {
   using Vec = typename B::Vec;
   using PlanFn = LayerPlan (*)(const ModelConfig&, int);
 
-  Loader(const TensorSource& source, const ModelConfig& config, const DecoderSpec& spec, MissingFormat missing, Arena& arena)
-      : source_(source), c_(config), spec_(spec), missing_(missing), arena_(arena), used_(source.tensors.size(), false) {}
+  Loader(const TensorSource& source, const ModelConfig& config, const DecoderSpec& spec, MissingFormat missing,
+         Arena& arena)
+      : source_(source),
+        c_(config),
+        spec_(spec),
+        missing_(missing),
+        arena_(arena),
+        used_(source.tensors.size(), false) {}
 
   /// Errors: bad_tensor, unsupported (format), and what the arena reports.
   expected<Weights<B>> load(PlanFn plan) {
@@ -47,14 +53,17 @@ class Loader {
       LayerWeights<B> layer;
       layer.plan = plan(c_, i);
       if (pre) TMODEL_CHECK(norm(Role::attention_norm, i, d, layer.attention_norm));
-      if (pre && (!parallel || spec_.place == NormPlace::parallel_two)) TMODEL_CHECK(norm(Role::ffn_norm, i, d, layer.ffn_norm));
+      if (pre && (!parallel || spec_.place == NormPlace::parallel_two))
+        TMODEL_CHECK(norm(Role::ffn_norm, i, d, layer.ffn_norm));
       if (after) TMODEL_CHECK(norm(Role::post_attention_norm, i, d, layer.post_attention_norm));
       if (after) TMODEL_CHECK(norm(Role::post_ffn_norm, i, d, layer.post_ffn_norm));
       TMODEL_TRY(layer.q, linear(Role::q, i, q, d, c_.qkv_bias));
       TMODEL_TRY(layer.k, linear(Role::k, i, kv, d, c_.qkv_bias));
       TMODEL_TRY(layer.v, linear(Role::v, i, kv, d, c_.qkv_bias));
       TMODEL_TRY(layer.o, linear(Role::o, i, d, q, c_.o_bias));
-      if (spec_.ffn == FfnKind::gated) { TMODEL_TRY(layer.gate, linear(Role::gate, i, f, d, c_.ffn_bias)); }
+      if (spec_.ffn == FfnKind::gated) {
+        TMODEL_TRY(layer.gate, linear(Role::gate, i, f, d, c_.ffn_bias));
+      }
       TMODEL_TRY(layer.up, linear(Role::up, i, f, d, c_.ffn_bias));
       TMODEL_TRY(layer.down, linear(Role::down, i, d, f, c_.ffn_bias));
       w.layers.push_back(std::move(layer));
@@ -92,7 +101,8 @@ class Loader {
   expected<void> check_shape(const TensorInfo& t, std::initializer_list<std::uint64_t> want) const {
     const std::span shape(t.shape.data(), static_cast<std::size_t>(t.rank));
     if (std::equal(shape.begin(), shape.end(), want.begin(), want.end())) return {};
-    return fail(Errc::bad_tensor, "wrong shape", t.name, detail::shape_text(std::vector(want)), detail::shape_text(shape),
+    return fail(Errc::bad_tensor, "wrong shape", t.name, detail::shape_text(std::vector(want)),
+                detail::shape_text(shape),
                 "the configuration in " + source_.metadata.where + " is of another model size");
   }
   tl::unexpected<Error> missing(const std::string& tensor) const {
@@ -102,7 +112,9 @@ class Loader {
   expected<void> norm(Role role, int layer, int n, NormWeights<Vec>& out) {
     out.eps = c_.norm_eps;
     TMODEL_TRY(out.scale, vec(name(role, layer, ".weight"), n, Presence::yes));
-    if (c_.norm_bias) { TMODEL_TRY(out.bias, vec(name(role, layer, ".bias"), n, Presence::yes)); }
+    if (c_.norm_bias) {
+      TMODEL_TRY(out.bias, vec(name(role, layer, ".bias"), n, Presence::yes));
+    }
     return {};
   }
 
@@ -122,7 +134,8 @@ class Loader {
       };
       out = arena_.vec(n, fill);
     });
-    if (!dense) return fail(Errc::unsupported, "format of a vector", t->name, "F32, F16 or BF16", stored_format_name(t->format));
+    if (!dense)
+      return fail(Errc::unsupported, "format of a vector", t->name, "F32, F16 or BF16", stored_format_name(t->format));
     return out;
   }
 
@@ -134,12 +147,13 @@ class Loader {
     TMODEL_CHECK(check_shape(*t, {extent(rows), extent(columns)}));
     Linear<B> out;
     const FormatTraits* format = find_format(t->format);
-    if (format != nullptr && (extent(columns) % format->block_len != 0 ||
-                              t->data.size() != extent(rows) * (extent(columns) / format->block_len) * format->block_bytes))
+    if (format != nullptr &&
+        (extent(columns) % format->block_len != 0 ||
+         t->data.size() != extent(rows) * (extent(columns) / format->block_len) * format->block_bytes))
       return fail(Errc::bad_tensor, "size does not fit the format", t->name, {}, format->name);
     const bool native = format != nullptr && B::Formats::visit(t->format, [&]<class Q>() {
-      out.template set<Q>(arena_.template matrix<Q>(t->data, rows, columns));
-    });
+                          out.template set<Q>(arena_.template matrix<Q>(t->data, rows, columns));
+                        });
     if (!native) TMODEL_CHECK(convert(*t, format, rows, columns, out));
     TMODEL_TRY(out.bias, vec(name(role, layer, ".bias"), rows, bias));
     return out;
@@ -155,8 +169,9 @@ class Loader {
     }
     std::string names;
     B::Formats::for_each([&]<class Q>() { names += (names.empty() ? "" : ", ") + std::string(Q::name); });
-    return fail(Errc::unsupported, "weight format is not in this build of backend " + std::string(B::name), t.name, names,
-                stored_format_name(t.format), format != nullptr && (has_f16 || has_f32) ? "it can be converted while loading" : "");
+    return fail(Errc::unsupported, "weight format is not in this build of backend " + std::string(B::name), t.name,
+                names, stored_format_name(t.format),
+                format != nullptr && (has_f16 || has_f32) ? "it can be converted while loading" : "");
   }
 
   template <class Target>
@@ -184,7 +199,9 @@ class Loader {
       if (used_[i]) continue;
       const std::string& tensor = source_.tensors[i].name;
       if (tensor == name(Role::rope_factors, 0, ".weight")) continue;  // read before, see complete_rope()
-      const auto ignored = [&](const std::string& suffix) { return tensor.ends_with(suffix) || tensor.ends_with(suffix + ".weight"); };
+      const auto ignored = [&](const std::string& suffix) {
+        return tensor.ends_with(suffix) || tensor.ends_with(suffix + ".weight");
+      };
       if (std::any_of(c_.ignored_tensors.begin(), c_.ignored_tensors.end(), ignored)) continue;
       return fail(Errc::bad_tensor, "tensor that this family does not have", tensor, {}, {},
                   "the file is of another family, or of a variant that is not supported");

@@ -15,9 +15,6 @@
 
 namespace tmodel::inline v0::tokenization {
 
-/// Longest text of an added token; real ones stay below 200 bytes. Bounds the work at each place of the input.
-inline constexpr std::size_t max_added_length = 1024;
-
 struct AddedToken {
   std::string content;
   token_t id = -1;
@@ -53,17 +50,13 @@ class AddedTokens {
   enum class Order : std::uint8_t { leftmost_longest, longest_first };
 
   /// tokens: those of one pass, contents as they are matched. Of equal contents the first counts.
-  /// Errors: unsupported (a content over max_added_length), out_of_memory.
+  /// Errors: unsupported (a content over max_trie_text), out_of_memory.
   static expected<AddedTokens> build(std::span<const AddedToken> tokens, Order order) {
     AddedTokens result;
     result.order_ = order;
     std::vector<const AddedToken*> sorted;
     for (const AddedToken& token : tokens) {
-      if (token.content.empty()) continue;
-      if (token.content.size() > max_added_length)
-        return fail(Errc::unsupported, "added token is too long", "added_tokens", "at most 1024 bytes",
-                    std::to_string(token.content.size()));
-      sorted.push_back(&token);
+      if (!token.content.empty()) sorted.push_back(&token);
     }
     std::stable_sort(sorted.begin(), sorted.end(), [](auto* a, auto* b) { return a->content < b->content; });
     const auto twice = [](auto* a, auto* b) { return a->content == b->content; };
@@ -75,7 +68,7 @@ class AddedTokens {
                                               token->single_word, token->lstrip, token->rstrip, token->special}));
     }
     TMODEL_CHECK(result.build_ranks());
-    TMODEL_TRY(result.trie_, ByteTrie::build(std::move(texts)));
+    TMODEL_TRY(result.trie_, ByteTrie::build(std::move(texts), "added_tokens"));
     TMODEL_CHECK(result.entries_.shrink());
     return result;
   }

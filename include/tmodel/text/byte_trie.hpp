@@ -3,12 +3,16 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "tmodel/text/flat_array.hpp"
 
 namespace tmodel::inline v0::tokenization {
+
+/// Longest text that is searched for at every place of an input; real tokens stay below 200 bytes. Bounds that work.
+inline constexpr std::size_t max_trie_text = 1024;
 
 class ByteTrie {
  public:
@@ -17,8 +21,12 @@ class ByteTrie {
     std::uint32_t value = 0;
   };
 
-  /// Of equal texts the last one counts. Errors: out_of_memory.
-  static expected<ByteTrie> build(std::vector<Entry> entries) {
+  /// Of equal texts the last one counts. Errors: unsupported (a text over max_trie_text), out_of_memory.
+  static expected<ByteTrie> build(std::vector<Entry> entries, std::string_view where) {
+    for (const Entry& entry : entries)
+      if (entry.text.size() > max_trie_text)
+        return fail(Errc::unsupported, "token is too long", where, "at most 1024 bytes",
+                    std::to_string(entry.text.size()));
     std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.text < b.text; });
     ByteTrie trie;
     if (entries.empty()) return trie;

@@ -3,6 +3,7 @@
 // Layout: u32 size of the trie in bytes, the trie as a double array of u32 units (darts-clone), then the replacements,
 // each ended by a zero byte. Everything comes from files, so every step is checked against the bounds.
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 
@@ -12,6 +13,10 @@ namespace tmodel::inline v0::tokenization {
 
 class Charsmap {
  public:
+  /// Longest key that is followed and longest replacement that a file may have; real ones stay below 40 bytes. They
+  /// bound the work at each place of a text and how much a text can grow.
+  static constexpr std::size_t max_key = 256, max_replacement = 1024;
+
   struct Match {
     std::size_t length = 0;        ///< bytes of the text
     std::string_view replacement;  ///< what stands for them; may be empty
@@ -28,6 +33,11 @@ class Charsmap {
     std::memcpy(map.units_.data(), blob.data() + 4, units);
     TMODEL_TRY(map.texts_, FlatArray<char>::allocate(blob.size() - 4 - units));
     std::memcpy(map.texts_.data(), blob.data() + 4 + units, map.texts_.size());
+    for (std::string_view rest(map.texts_.data(), map.texts_.size()); !rest.empty();) {
+      const std::size_t length = rest.find('\0');  // the last byte is one
+      if (length > max_replacement) return fail(Errc::bad_file, "replacement of a charsmap is too long", where);
+      rest.remove_prefix(length + 1);
+    }
     return map;
   }
 
@@ -48,7 +58,7 @@ class Charsmap {
     std::optional<Match> found;
     if (units_.empty()) return found;
     std::size_t node = offset_of(units_[0]);
-    for (std::size_t i = 0; i < text.size(); ++i) {
+    for (std::size_t i = 0; i < std::min(text.size(), max_key); ++i) {
       const auto byte = static_cast<unsigned char>(text[i]);
       node ^= byte;
       if (node >= units_.size()) break;

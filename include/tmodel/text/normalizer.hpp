@@ -15,7 +15,12 @@ namespace tmodel::inline v0::tokenization {
 
 struct NormalizerStep {
   enum class Kind : std::uint8_t {
-    unicode, replace_text, replace_regex, prepend, strip, lowercase,
+    unicode,
+    replace_text,
+    replace_regex,
+    prepend,
+    strip,
+    lowercase,
     precompiled,   ///< a charsmap, as the tokenizers library applies it
     sentencepiece  ///< all of sentencepiece's preparation
   };
@@ -78,7 +83,8 @@ class Normalizer {
 
   std::size_t memory_bytes() const noexcept {
     std::size_t bytes = steps.capacity() * sizeof(NormalizerStep);
-    for (const NormalizerStep& step : steps) bytes += (step.regex ? step.regex->memory_bytes() : 0) + step.rules.bytes();
+    for (const NormalizerStep& step : steps)
+      bytes += (step.regex ? step.regex->memory_bytes() : 0) + step.rules.bytes();
     return bytes;
   }
 

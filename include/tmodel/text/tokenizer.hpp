@@ -1,7 +1,7 @@
 #pragma once
 // Text to token ids and back, from tokenizer.json, a GGUF file's tokenizer.ggml.* keys, tokenizer.model or a tiktoken
-// file. The ids equal the reference's (Hugging Face tokenizers 0.23; llama.cpp for GGUF; sentencepiece; tiktoken), or the
-// file is refused by name.
+// file. The ids equal the reference's (Hugging Face tokenizers 0.23; llama.cpp for GGUF; sentencepiece; tiktoken), or
+// the file is refused by name.
 
 #include <algorithm>
 #include <optional>
@@ -29,44 +29,29 @@ class Tokenizer : public TokenizerFacts {
   /// Errors: bad_file, bad_metadata, unsupported (names the kind, step or regular expression), out_of_memory.
   static expected<Tokenizer> from_json(std::string_view tokenizer_json, std::string_view tokenizer_config_json,
                                        std::string_view where) {
-    return guard([&]() -> expected<Tokenizer> {
-      Tokenizer tokenizer;
-      TMODEL_TRY(tokenizer.parts_, tokenization::read_tokenizer_json(tokenizer_json, tokenizer_config_json, where));
-      return tokenizer;
-    });
+    return make([&] { return tokenization::read_tokenizer_json(tokenizer_json, tokenizer_config_json, where); });
   }
 
   /// A SentencePiece model (tokenizer.model), BPE or unigram, read without the sentencepiece library and with its ids.
   /// Between special tokens each stretch of text is encoded as that library encodes it alone. The file does not say
   /// what stands around a text: BOS, unless tokenizer_config_json (may be empty) has add_bos_token or add_eos_token.
   /// Its added_tokens_decoder is followed too. Errors: bad_file, bad_metadata, unsupported, out_of_memory.
-  static expected<Tokenizer> from_sentencepiece(std::string_view tokenizer_model, std::string_view tokenizer_config_json,
-                                                std::string_view where) {
-    return guard([&]() -> expected<Tokenizer> {
-      Tokenizer tokenizer;
-      TMODEL_TRY(tokenizer.parts_, tokenization::read_tokenizer_model(tokenizer_model, tokenizer_config_json, where));
-      return tokenizer;
-    });
+  static expected<Tokenizer> from_sentencepiece(std::string_view tokenizer_model,
+                                                std::string_view tokenizer_config_json, std::string_view where) {
+    return make([&] { return tokenization::read_tokenizer_model(tokenizer_model, tokenizer_config_json, where); });
   }
 
   /// A tiktoken rank file with the pattern and the special tokens of its model; copies what it needs.
   /// Errors: bad_file, bad_argument (options), unsupported (the pattern), out_of_memory.
-  static expected<Tokenizer> from_tiktoken(std::string_view ranks, const TiktokenOptions& options, std::string_view where) {
-    return guard([&]() -> expected<Tokenizer> {
-      Tokenizer tokenizer;
-      TMODEL_TRY(tokenizer.parts_, tokenization::read_tiktoken(ranks, options, where));
-      return tokenizer;
-    });
+  static expected<Tokenizer> from_tiktoken(std::string_view ranks, const TiktokenOptions& options,
+                                           std::string_view where) {
+    return make([&] { return tokenization::read_tiktoken(ranks, options, where); });
   }
 
   /// tokenizer.ggml.model "gpt2" (byte-level BPE), "llama" (SentencePiece BPE) or "t5" (unigram); copies what it needs.
   /// Errors: as from_json.
   static expected<Tokenizer> from_gguf(const Metadata& metadata) {
-    return guard([&]() -> expected<Tokenizer> {
-      Tokenizer tokenizer;
-      TMODEL_TRY(tokenizer.parts_, tokenization::read_tokenizer_gguf(metadata));
-      return tokenizer;
-    });
+    return make([&] { return tokenization::read_tokenizer_gguf(metadata); });
   }
 
   /// Ids of text. Invalid UTF-8 is read as U+FFFD, one for each maximal invalid part (Python's errors="replace").
@@ -92,7 +77,10 @@ class Tokenizer : public TokenizerFacts {
 
   /// "byte-level BPE", "SentencePiece BPE", "BPE" or "unigram", for reports.
   std::string_view kind() const noexcept {
-    return parts_.unigram ? "unigram" : parts_.bpe.byte_level ? "byte-level BPE" : parts_.bpe.byte_fallback ? "SentencePiece BPE" : "BPE";
+    return parts_.unigram             ? "unigram"
+           : parts_.bpe.byte_level    ? "byte-level BPE"
+           : parts_.bpe.byte_fallback ? "SentencePiece BPE"
+                                      : "BPE";
   }
   /// Bytes of its tables: vocabulary, merges, tries, compiled expressions.
   std::size_t memory_bytes() const noexcept { return parts_.memory_bytes(); }
@@ -109,6 +97,14 @@ class Tokenizer : public TokenizerFacts {
 
  private:
   Tokenizer() = default;
+  template <class Read>
+  static expected<Tokenizer> make(Read&& read) {
+    return guard([&]() -> expected<Tokenizer> {
+      Tokenizer tokenizer;
+      TMODEL_TRY(tokenizer.parts_, read());
+      return tokenizer;
+    });
+  }
 };
 
 static_assert(TextTokenizer<Tokenizer>);

@@ -75,17 +75,15 @@ class GgufTokenizerReader {
     MetaReader types = types_ != nullptr ? MetaReader(*types_) : MetaReader(MetaArray{});
     for (token_t id = 0; !texts.done(); ++id) {
       const std::string_view text = texts.string();
-      TMODEL_CHECK(
-          fn(id, text,
-             types_ != nullptr ? static_cast<PieceType>(static_cast<int>(types.number())) : PieceType::normal));
+      TMODEL_CHECK(fn(
+          id, text, types_ != nullptr ? static_cast<PieceType>(static_cast<int>(types.number())) : PieceType::normal));
     }
     return {};
   }
 
   /// Control, unknown and user-defined tokens are matched in the text; the first two only where special tokens are.
   void note_added(token_t id, std::string_view text, PieceType type) {
-    if (text.empty() ||
-        (type != PieceType::control && type != PieceType::unknown && type != PieceType::user_defined))
+    if (text.empty() || (type != PieceType::control && type != PieceType::unknown && type != PieceType::user_defined))
       return;
     AddedToken token;
     append_lossy(token.content, text);
@@ -177,7 +175,8 @@ class GgufTokenizerReader {
   /// A file that carries sentencepiece's normaliser is read as sentencepiece would; llama.cpp does so for "t5" and
   /// ignores it for "llama", where no converter writes it.
   bool has_normalizer() const {
-    return metadata_.has("tokenizer.ggml.remove_extra_whitespaces") || metadata_.has("tokenizer.ggml.precompiled_charsmap");
+    return metadata_.has("tokenizer.ggml.remove_extra_whitespaces") ||
+           metadata_.has("tokenizer.ggml.precompiled_charsmap");
   }
 
   expected<void> read_whole_sentencepiece(bool unigram) {

@@ -83,8 +83,7 @@ class JsonTokenizerReader {
     for (std::size_t i = 1; i < steps.size() && !parts_.normalizer.empty(); ++i)
       if (steps[i].kind == PreTokenizerStep::Kind::mark_spaces && steps[i].scheme == PrependScheme::first)
         return fail(Errc::unsupported,
-                    "Metaspace with prepend_scheme first behind a normalizer and another pre_tokenizer",
-                    where_);
+                    "Metaspace with prepend_scheme first behind a normalizer and another pre_tokenizer", where_);
     return {};
   }
 
@@ -167,7 +166,8 @@ class JsonTokenizerReader {
 
   expected<void> read_unigram() {
     const Json model = root_["model"], vocab = model["vocab"];
-    if (parts_.bpe.byte_level && !parts_.pieces_are_mapped) return unsupported("ByteLevel before a unigram model", "", where_);
+    if (parts_.bpe.byte_level && !parts_.pieces_are_mapped)
+      return unsupported("ByteLevel before a unigram model", "", where_);
     Unigram& unigram = *parts_.unigram;
     count_ = vocab.size();
     std::vector<ByteTrie::Entry> texts;
@@ -176,7 +176,8 @@ class JsonTokenizerReader {
     for (Json entry = vocab.first(); entry; entry = entry.next()) {
       const std::string_view text = entry.first().string();
       const auto score = entry.first().next().number();
-      if (!entry.first().is_string() || !score || !std::isfinite(*score)) return bad("vocab of a unigram model is not a list of texts and numbers");
+      if (!entry.first().is_string() || !score || !std::isfinite(*score))
+        return bad("vocab of a unigram model is not a list of texts and numbers");
       bytes += text.size();
       unigram.lowest = texts.empty() ? *score : std::min(unigram.lowest, *score);
       unigram.scores[texts.size()] = *score;
@@ -186,9 +187,10 @@ class JsonTokenizerReader {
     for (const ByteTrie::Entry& entry : texts) TMODEL_CHECK(add_model_row(entry.text));
     TMODEL_CHECK(parts_.vocabulary.build_index());
     std::erase_if(texts, [](const ByteTrie::Entry& entry) { return entry.text.empty(); });
-    TMODEL_TRY(unigram.trie, ByteTrie::build(std::move(texts)));
+    TMODEL_TRY(unigram.trie, ByteTrie::build(std::move(texts), where_));
     if (const auto unknown = model["unk_id"].integer()) {
-      if (*unknown < 0 || static_cast<std::uint64_t>(*unknown) >= count_) return bad("unk_id is outside the vocabulary");
+      if (*unknown < 0 || static_cast<std::uint64_t>(*unknown) >= count_)
+        return bad("unk_id is outside the vocabulary");
       unigram.unknown = static_cast<token_t>(*unknown);
     }
     unigram.byte_fallback = model["byte_fallback"].boolean();
@@ -264,8 +266,7 @@ class JsonTokenizerReader {
     return {};
   }
   expected<void> read_added_tokens() {
-    if (root_["added_tokens"].size() > 65536)
-      return fail(Errc::unsupported, "more than 65,536 added tokens", where_);
+    if (root_["added_tokens"].size() > 65536) return fail(Errc::unsupported, "more than 65,536 added tokens", where_);
     for (Json item = root_["added_tokens"].first(); item; item = item.next()) {
       AddedToken token = read_added_token(item);
       if (token.content.empty()) continue;
@@ -328,13 +329,11 @@ class JsonTokenizerReader {
         continue;
       }
       if (!vocabulary.has(token.id))
-        return fail(Errc::unsupported, "added token falls into a gap of the vocabulary", where_, {},
-                    token.content);
+        return fail(Errc::unsupported, "added token falls into a gap of the vocabulary", where_, {}, token.content);
       vocabulary.set_flags(token.id, flags);
       if (piece == vocabulary.piece(token.id)) continue;
       if (parts_.decoder.kind == Decoder::Kind::metaspace)
-        return fail(Errc::unsupported, "a normalized added token with a Metaspace decoder", where_, {},
-                    token.content);
+        return fail(Errc::unsupported, "a normalized added token with a Metaspace decoder", where_, {}, token.content);
       TMODEL_CHECK(vocabulary.set_piece(token.id, piece));
     }
     return {};
@@ -367,8 +366,7 @@ class JsonTokenizerReader {
     };
     const bool adds_bos = wants("add_bos_token", true), adds_eos = wants("add_eos_token", false);
     if ((adds_bos && parts_.bos < 0) || (adds_eos && parts_.eos < 0))
-      return fail(Errc::bad_metadata, "tokenizer_config.json adds a bos or eos token that it does not name",
-                  where_);
+      return fail(Errc::bad_metadata, "tokenizer_config.json adds a bos or eos token that it does not name", where_);
     parts_.prefix.clear();
     parts_.suffix.clear();
     if (adds_bos) parts_.prefix.push_back(parts_.bos);

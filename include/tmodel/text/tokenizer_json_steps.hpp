@@ -23,8 +23,7 @@ namespace detail {
 inline constexpr std::size_t max_steps = 32;
 
 inline tl::unexpected<Error> unsupported(std::string_view what, std::string_view got, std::string_view where) {
-  return fail(Errc::unsupported, what, where, {},
-              got.empty() ? "(no type)" : got);
+  return fail(Errc::unsupported, what, where, {}, got.empty() ? "(no type)" : got);
 }
 
 inline expected<Regex> compile_regex(std::string_view oniguruma, std::string_view where) {
@@ -54,13 +53,14 @@ inline expected<Pattern> read_pattern(Json value, std::string_view where) {
     return pattern;
   }
   const Json regex = value["Regex"];
-  if (!regex.is_string() || regex.string().empty())
-    return fail(Errc::bad_file, "pattern is empty or not known", where);
+  if (!regex.is_string() || regex.string().empty()) return fail(Errc::bad_file, "pattern is empty or not known", where);
   TMODEL_TRY(pattern.regex, compile_regex(regex.string(), where));
   return pattern;
 }
 /// bos_token and its kin: a text or an object with one.
-inline std::string_view token_name(Json value) { return value.is_string() ? value.string() : value["content"].string(); }
+inline std::string_view token_name(Json value) {
+  return value.is_string() ? value.string() : value["content"].string();
+}
 
 /// added_tokens_decoder of tokenizer_config.json, sorted by id. Errors: bad_file, unsupported (over 65,536).
 inline expected<std::vector<std::pair<std::int64_t, Json>>> added_tokens_decoder(Json config) {
@@ -101,8 +101,7 @@ inline expected<void> read_normalizer(Json json, std::vector<NormalizerStep>& st
       TMODEL_CHECK(read_normalizer(item, steps, where));
     return {};
   }
-  if (steps.size() >= detail::max_steps)
-    return fail(Errc::unsupported, "more than 32 normalizer steps", where);
+  if (steps.size() >= detail::max_steps) return fail(Errc::unsupported, "more than 32 normalizer steps", where);
   using Kind = NormalizerStep::Kind;
   NormalizerStep step;
   if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD") {
@@ -156,8 +155,7 @@ inline expected<void> read_pre_tokenizer(Json json, TokenizerParts& parts, std::
       TMODEL_CHECK(read_pre_tokenizer(item, parts, where));
     return {};
   }
-  if (steps.size() >= detail::max_steps)
-    return fail(Errc::unsupported, "more than 32 pre_tokenizer steps", where);
+  if (steps.size() >= detail::max_steps) return fail(Errc::unsupported, "more than 32 pre_tokenizer steps", where);
   using Kind = PreTokenizerStep::Kind;
   PreTokenizerStep step;
   if (type == "Split") {
@@ -168,8 +166,7 @@ inline expected<void> read_pre_tokenizer(Json json, TokenizerParts& parts, std::
     TMODEL_TRY(step.behavior, detail::read_behavior(json["behavior"], where));
     step.invert = json["invert"].boolean();
   } else if (type == "ByteLevel") {
-    if (parts.bpe.byte_level)
-      return fail(Errc::unsupported, "ByteLevel stands twice in the pre_tokenizer", where);
+    if (parts.bpe.byte_level) return fail(Errc::unsupported, "ByteLevel stands twice in the pre_tokenizer", where);
     parts.bpe.byte_level = true;
     if (json["add_prefix_space"].boolean(true)) {
       PreTokenizerStep prefix;
@@ -242,8 +239,7 @@ inline expected<void> read_post_processor(Json json, TokenizerParts& parts, std:
         continue;
       }
       const Json ids = json["special_tokens"][item["SpecialToken"]["id"].string()]["ids"];
-      if (ids.size() == 0)
-        return fail(Errc::bad_file, "template names a special token without ids", where);
+      if (ids.size() == 0) return fail(Errc::bad_file, "template names a special token without ids", where);
       for (Json id = ids.first(); id; id = id.next())
         if (!put(text_seen ? behind : before, id))
           return fail(Errc::bad_file, "special token's id is not a number", where);

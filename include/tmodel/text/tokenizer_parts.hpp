@@ -109,8 +109,9 @@ struct TokenizerParts {
   }
 
   std::size_t memory_bytes() const noexcept {
-    std::size_t bytes = vocabulary.bytes() + bpe.bytes() + (unigram ? unigram->bytes() : 0) + normalizer.memory_bytes() + pre_tokenizer.memory_bytes() +
-                        raw_pass.bytes() + normalized_pass.bytes() + added.capacity() * sizeof(AddedToken) +
+    std::size_t bytes = vocabulary.bytes() + bpe.bytes() + (unigram ? unigram->bytes() : 0) +
+                        normalizer.memory_bytes() + pre_tokenizer.memory_bytes() + raw_pass.bytes() +
+                        normalized_pass.bytes() + added.capacity() * sizeof(AddedToken) +
                         (prefix.capacity() + suffix.capacity() + ends.capacity()) * sizeof(token_t);
     const std::size_t inside = std::string().capacity();  // shorter contents live in the string object itself
     for (const AddedToken& token : added)

@@ -65,7 +65,8 @@ class SentencePieceBuilder {
     } else if (type == PieceType::unknown) {
       if (unknown_ >= 0) return fail(Errc::bad_file, "two unknown pieces", where_);
       unknown_ = id;
-      piece = model_.unknown_surface;
+      piece.clear();
+      append_lossy(piece, model_.unknown_surface);
     } else {
       if (text.empty() || piece != text) return fail(Errc::bad_file, "piece is empty or not UTF-8", where_, {}, text);
       if (type == PieceType::unused) flags |= token_unused;
@@ -82,7 +83,7 @@ class SentencePieceBuilder {
       if (piece.type == PieceType::user_defined || (!user_defined_only && piece.type == PieceType::normal))
         entries.push_back({piece.text, static_cast<std::uint32_t>(id)});
     }
-    return ByteTrie::build(std::move(entries));
+    return ByteTrie::build(std::move(entries), where_);
   }
 
   expected<void> add_normalizer() {
