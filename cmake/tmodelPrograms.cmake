@@ -14,7 +14,7 @@ target_compile_options(tmodel_program INTERFACE ${tmodel_arch_flags})
 
 # The combination that TMODEL_FAMILIES, TMODEL_BACKENDS and TMODEL_FORMATS name, as a header.
 function(tmodel_write_build_config file)
-  set(known_families Llama Qwen2)
+  set(known_families Llama Mistral Mixtral Qwen2 Qwen3 Qwen3Moe Gemma Gemma2 Gemma3 Phi Phi3 Falcon StableLm SmolLm3 Olmo2 Granite)
   set(known_formats F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4)
   set(known_backends reference cpu opencl)
   foreach(kind families formats backends)

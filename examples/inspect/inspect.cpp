@@ -52,7 +52,9 @@ int program::run(int argc, char** argv) {
   logits_verb->add_option("--out", logits.out, "File to write")->required();
   logits_verb
       ->add_option("--rope-length", logits.rope_length,
-                   "Positions that dynamic rope scaling is computed for, default: the number of ids")
+                   "Positions that dynamic rope scaling and longrope are computed for, default: up to the last id's")
+      ->check(CLI::Range(0, 1 << 22));
+  logits_verb->add_option("--start-position", logits.start_position, "Position of the first id, default 0")
       ->check(CLI::Range(0, 1 << 22));
   CLI::App* perplexity_verb = verb("perplexity", "Perplexity of a text");
   perplexity_verb->add_option("--file", perplexity.file, "The text")->required();

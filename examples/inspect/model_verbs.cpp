@@ -66,18 +66,13 @@ int info(const std::string& model, bool json) {
   auto files = open_model(model);
   if (!files) return report(files.error());
   const TensorSource& source = files->source;
-  std::string family;
-  std::optional<expected<ModelConfig>> config;
-  program::Families::for_each([&]<class F>() {
-    const auto names = source.metadata.dialect == Dialect::gguf ? std::span<const std::string_view>(F::gguf_architectures)
-                                                                : std::span<const std::string_view>(F::model_types);
-    if (std::find(names.begin(), names.end(), architecture_of(source.metadata)) != names.end()) family = F::name, config = F::parse(source.metadata);
-  });
-  if (!config)
-    return report(Error{Errc::wrong_family, "no family of this program opens the model", source.metadata.where, {},
-                        std::string(architecture_of(source.metadata)), {}});
-  if (!*config) return report(config->error());
-  const ModelConfig& c = **config;
+  constexpr auto& families = detail::data_of<program::Families>;
+  const auto found = find_family(families, source);
+  if (!found) return report(found.error());
+  const FamilyData& family = families[*found];
+  const auto config = read_config(family, source);
+  if (!config) return report(config.error());
+  const ModelConfig& c = *config;
 
   struct Format {
     int tensors = 0;
@@ -110,7 +105,7 @@ int info(const std::string& model, bool json) {
   }
 
   nlohmann::ordered_json j;
-  j["family"] = family;
+  j["family"] = family.name;
   j["file"] = source.metadata.dialect == Dialect::gguf ? "GGUF" : "safetensors";
   j["parameters"] = parameters;
   j["bytes"] = bytes;
@@ -161,7 +156,8 @@ int logits(const std::string& model, const program::DeviceChoice& device, const 
   if (ids->empty()) return report_usage("--ids names no token");
   return program::with_backend(device, [&]<class B>(const typename B::Options& backend) -> int {
     SessionOptions session_options = exact(context, static_cast<int>(ids->size()));
-    session_options.rope_length = o.rope_length > 0 ? o.rope_length : static_cast<int>(ids->size());
+    session_options.rope_length = o.rope_length > 0 ? o.rope_length : o.start_position + static_cast<int>(ids->size());
+    session_options.start_position = o.start_position;
     auto loaded = Loaded<B>::load(model, {.session = session_options, .missing_format = device.missing_format(), .text = TextUse::none}, backend);
     if (!loaded) return report(loaded.error());
     auto session = loaded->session();

@@ -14,7 +14,7 @@ int info(const std::string& model, bool json);
 int plan(const std::string& model, const program::DeviceChoice&, const program::ContextChoice&, int batch, bool json);
 struct LogitsOptions {
   std::string ids, out;
-  int rope_length = 0;
+  int rope_length = 0, start_position = 0;
 };
 int logits(const std::string& model, const program::DeviceChoice&, const program::ContextChoice&, const LogitsOptions&);
 struct PerplexityOptions {

@@ -8,22 +8,22 @@ namespace tmodel::inline v0 {
 
 namespace detail {
 
-/// Calls fn with the facts of the family that the file names. Errors: wrong_family, which lists the known ones.
+template <class... Fs>
+constexpr std::array<FamilyData, sizeof...(Fs)> data_of_each(const FamilySet<Fs...>&) noexcept { return {family_data<Fs>()...}; }
+template <class B, class... Fs>
+constexpr std::array<FamilyFacts<B>, sizeof...(Fs)> facts_of_each(const FamilySet<Fs...>&) noexcept { return {family_facts<Fs, B>()...}; }
+
+/// The families of a set as data, for find_family(), and with their forward passes on one backend.
+template <class Families>
+inline constexpr auto data_of = data_of_each(Families());
+template <class B, class Families>
+inline constexpr auto facts_of = facts_of_each<B>(Families());
+
+/// Calls fn with the facts of the family that the file names. Errors: as find_family().
 template <class B, class Families, class Fn>
-auto with_family(const TensorSource& source, Fn&& fn) -> decltype(fn(std::declval<FamilyFacts<B>>())) {
-  const Metadata& m = source.metadata;
-  const std::string_view found = architecture_of(m);
-  std::optional<FamilyFacts<B>> facts;
-  std::string known;
-  Families::for_each([&]<class F>() {
-    for (const std::string_view name : m.dialect == Dialect::gguf ? F::gguf_architectures : F::model_types) {
-      known += (known.empty() ? "" : ", ") + std::string(name);
-      if (name == found) facts = family_facts<F, B>();
-    }
-  });
-  if (facts) return fn(*facts);
-  return fail(Errc::wrong_family, "no family of this program opens the model", m.where, known,
-              found.empty() ? "no architecture named" : std::string(found));
+auto with_family(const TensorSource& source, Fn&& fn) -> decltype(fn(std::declval<const FamilyFacts<B>&>())) {
+  TMODEL_TRY(const std::size_t found, find_family(data_of<Families>, source));
+  return fn(facts_of<B, Families>[found]);
 }
 
 }  // namespace detail

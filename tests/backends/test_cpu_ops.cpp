@@ -122,7 +122,7 @@ TEST(cpu_ops, conversions_of_half_floats_are_exact_for_every_pattern) {
 
 AttentionCase attention_case(int heads, int kv_heads, int head_dim, std::vector<Span> spans) {
   AttentionCase c;
-  c.shape = {.layer = 1,
+  c.shape = {.cache = 1,
              .heads = heads,
              .kv_heads = kv_heads,
              .head_dim = head_dim,

@@ -203,8 +203,8 @@ std::vector<std::byte> saved_cache(KvType type, const std::vector<f32>& keys, co
     const std::vector<token_t> ids(static_cast<std::size_t>(length), 0);
     if (lab.real()) {
       lab.queue().begin(step<typename B::Kv>(ids, {&sequence, 1}));
-      lab.queue().kv_store({.layer = 0, .kv_heads = kv_heads, .head_dim = head_dim}, k, v);
-      lab.queue().kv_store({.layer = 1, .kv_heads = kv_heads, .head_dim = head_dim}, v, k);
+      lab.queue().kv_store({.cache = 0, .kv_heads = kv_heads, .head_dim = head_dim}, k, v);
+      lab.queue().kv_store({.cache = 1, .kv_heads = kv_heads, .head_dim = head_dim}, v, k);
       lab.read(k);
       bytes.resize(kv_state_bytes(shape, length));
       const auto saved = lab.queue().kv_save(*kv, length, bytes);

@@ -265,7 +265,7 @@ template <class L>
 std::vector<f32> attention(L& lab, const AttentionCase& c, std::vector<std::pair<int, int>> before_and_rows) {
   const int q_width = c.heads * c.head_dim, kv_width = c.kv_heads * c.head_dim;
   const std::vector<RopeFrequencies> tables(1);
-  const AttentionShape shape{.layer = 1,
+  const AttentionShape shape{.cache = 1,
                              .heads = c.heads,
                              .kv_heads = c.kv_heads,
                              .head_dim = c.head_dim,

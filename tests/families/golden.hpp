@@ -31,7 +31,7 @@ struct Golden {
   std::string family, weights, note, path;
   std::vector<token_t> ids, greedy;
   std::vector<f32> logits;  ///< [n, V]
-  int rope_length = 0;
+  int rope_length = 0, start_position = 0;
   bool quantised() const { return weights != "f32" && weights != "f16" && weights != "bf16"; }
 };
 
@@ -54,6 +54,7 @@ inline std::vector<Golden> all() {
     g.family = j["family"].string(), g.weights = j["weights"].string(), g.note = j["note"].string();
     g.path = j["file"].string() == "." ? entry.path().string() : (entry.path() / std::string(j["file"].string())).string();
     g.ids = ids_of(j["ids"]), g.greedy = ids_of(j["greedy"]);
+    g.start_position = static_cast<int>(j["start_position"].integer().value_or(0));
     g.rope_length = static_cast<int>(j["rope_length"].integer().value_or(0));
     const std::string raw = read_text(entry.path() / std::string(j["logits"].string()));
     g.logits.resize(raw.size() / sizeof(f32));
@@ -70,15 +71,15 @@ struct Result {
   std::vector<token_t> greedy;
 };
 
-template <class F, class B>
-expected<Result> compute(const Golden& g, const typename B::Options& options, MissingFormat missing) {
-  const auto facts = family_facts<F, B>();
+template <class B>
+expected<Result> compute(const FamilyFacts<B>& facts, const Golden& g, const typename B::Options& options, MissingFormat missing) {
   TMODEL_TRY(ModelFiles files, open_model(g.path));
-  TMODEL_TRY(ModelConfig config, Model<B>::read_config(facts, files.source));
+  TMODEL_TRY(ModelConfig config, read_config(facts, files.source));
   TMODEL_TRY(B backend, B::open(options));
   TMODEL_TRY(auto model, Model<B>::load(std::move(backend), facts, std::move(files.source), std::move(config), missing));
   TMODEL_TRY(auto session, Session<B>::make(*model, {.context = static_cast<int>(g.ids.size() + g.greedy.size()) + 1, .kv = KvType::f32,
-                                                     .chunk = 10, .all_logits = true, .rope_length = g.rope_length}));
+                                                     .chunk = 10, .all_logits = true, .rope_length = g.rope_length,
+                                                     .start_position = g.start_position}));
   Result r;
   f64 largest = 0;
   for (const f32 x : g.logits) largest = std::max(largest, std::fabs(static_cast<f64>(x)));
@@ -103,8 +104,11 @@ expected<Result> compute(const Golden& g, const typename B::Options& options, Mi
 
 template <class B>
 expected<Result> compute(const Golden& g, const typename B::Options& options = {}, MissingFormat missing = MissingFormat::refuse) {
-  if (g.family == LlamaTraits::name) return compute<LlamaTraits, B>(g, options, missing);
-  if (g.family == Qwen2Traits::name) return compute<Qwen2Traits, B>(g, options, missing);
+  std::optional<expected<Result>> result;
+  AllFamilies::for_each([&]<class F>() {
+    if (g.family == F::name) result.emplace(compute(family_facts<F, B>(), g, options, missing));
+  });
+  if (result) return *std::move(result);
   return fail(Errc::unsupported, "family of a golden", g.folder.string(), {}, g.family);
 }
 

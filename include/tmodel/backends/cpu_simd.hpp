@@ -33,9 +33,12 @@ class CpuSimd {
   using Rows = HostRows<f32>;
   using Vec = HostVec;
   using Kv = HostKv;
+  using Routes = HostRoutes;
   using Arena = HostArena<f32>;
   template <class Q>
   using Matrix = HostMatrix<Q>;
+  template <class Q>
+  using Experts = HostExperts<Q>;
   class Queue;
 
   /// Activations of one product's input, valid until the next prepare().
@@ -77,8 +80,9 @@ class CpuSimd<T, Arch, FormatList>::Queue {
     q.angles_ = arena.template scratch<f32>(2 * static_cast<std::size_t>(limits.rope_tables) * rows *
                                             static_cast<std::size_t>(limits.rotary_pairs));
     q.row_sequence_ = arena.template scratch<int>(rows);
-    q.chunks_ =
-        arena.template scratch<cpu::Q8Chunk>(rows * static_cast<std::size_t>(cpu::chunks_of(limits.widest_input)));
+    const auto chunks = [](int n, int columns) { return static_cast<std::size_t>(n) * static_cast<std::size_t>(cpu::chunks_of(columns)); };
+    q.chunks_ = arena.template scratch<cpu::Q8Chunk>(
+        std::max(chunks(limits.rows, limits.widest_input), chunks(limits.expert_rows, limits.expert_input)));
     return q;
   }
 
@@ -89,7 +93,7 @@ class CpuSimd<T, Arch, FormatList>::Queue {
       for (int i = 0; i < sequence.rows; ++i) {
         row_sequence_[sequence.first_row + i] = static_cast<int>(s);
         for (std::size_t table = 0; table < sequence.rope->size(); ++table)
-          fill_angles((*sequence.rope)[table], sequence.position + i,
+          fill_angles((*sequence.rope)[table], sequence.origin + sequence.position + i,
                       angles(static_cast<int>(table), sequence.first_row + i));
       }
     }
@@ -133,14 +137,51 @@ class CpuSimd<T, Arch, FormatList>::Queue {
 
   template <class Q>
   void matmul(const HostMatrix<Q>& m, const Prepared& x, Rows y, HostVec bias) {
-    const f32* const b = bias.empty() ? nullptr : bias.data;
-    for_pieces(m.rows, 16, static_cast<long long>(m.columns) * y.n, [&](int begin, int end) {
-      if constexpr (QuantizedFormat<Q>)
-        cpu::multiply_quantized<A, Q>(m, x.chunks, cpu::chunks_of(m.columns), y, b, begin, end);
-      else if constexpr (Q::block_len == 1 && requires(const typename Q::Block* w) { cpu::widen<A>(w); })
-        cpu::multiply_dense<A, Q>(m, x.rows, y, b, begin, end);
-      else
-        cpu::multiply_dequantized<A, Q>(m, x.rows, y, b, begin, end);
+    for_pieces(m.rows, 16, static_cast<long long>(m.columns) * y.n,
+               [&](int begin, int end) { multiply(m, x, y, bias.empty() ? nullptr : bias.data, begin, end); });
+  }
+
+  /// The weights of a row's experts are the softmax over all of them, or over the chosen ones.
+  void route(Rows scores, bool normalize, const HostRoutes& routes) {
+    for (int r = 0; r < scores.n; ++r) {
+      f32* const row = scores.row(r);
+      int* const chosen = routes.slot + r * routes.used;
+      f32* const weight = routes.weight + r * routes.used;
+      best_experts(row, routes.experts, routes.used, chosen);
+      for (int i = 0; i < routes.used; ++i) weight[i] = row[chosen[i]];
+      const f32 largest = weight[0];
+      const f32 total = normalize ? cpu::exp_sum<A>(weight, routes.used, largest) : cpu::exp_sum<A>(row, routes.experts, largest);
+      for (int i = 0; i < routes.used; ++i) weight[i] = (normalize ? weight[i] : row[chosen[i]]) / total;
+    }
+    sort_by_expert(routes, scores.n);
+  }
+  void gather(Rows x, const HostRoutes& routes, Rows y) {
+    for_rows(y, [&](int i) { std::copy_n(x.row(routes.row[i]), x.columns, y.row(i)); });
+  }
+  /// Outputs of all experts count through, so that few rows of many experts still keep all threads busy.
+  template <class Q>
+  void expert_matmul(const HostExperts<Q>& m, const Prepared& x, const HostRoutes& routes, Rows y) {
+    int active = 0;
+    for (int e = 0; e < routes.experts; ++e) active += routes.first[e + 1] > routes.first[e] ? 1 : 0;
+    const long long work = static_cast<long long>(m.columns) * std::max(1, y.n / std::max(active, 1));
+    for_pieces(active * m.rows, 16, work, [&](int begin, int end) {
+      for (int e = 0, at = 0; e < routes.experts && at < end; ++e) {
+        const int first = routes.first[e], n = routes.first[e + 1] - first;
+        if (n == 0) continue;
+        const int from = std::max(begin - at, 0), to = std::min(end - at, m.rows);
+        const std::size_t chunks = static_cast<std::size_t>(first) * static_cast<std::size_t>(cpu::chunks_of(m.columns));
+        if (from < to)
+          multiply(m[e], Prepared{{x.rows.row(first), n, x.rows.columns}, x.chunks == nullptr ? nullptr : x.chunks + chunks},
+                   Rows{y.row(first), n, y.columns}, nullptr, from, to);
+        at += m.rows;
+      }
+    });
+  }
+  void combine(Rows x, const HostRoutes& routes, Rows y) {
+    for_rows(y, [&](int r) {
+      std::fill_n(y.row(r), y.columns, 0.f);
+      for (int j = r * routes.used; j < (r + 1) * routes.used; ++j)
+        cpu::add_row<A>(y.row(r), x.row(routes.slot[j]), y.columns, routes.weight[j]);
     });
   }
 
@@ -155,8 +196,8 @@ class CpuSimd<T, Arch, FormatList>::Queue {
     for_rows(k, [&](int r) {
       const StepSequence<HostKv>& s = step_.sequences[static_cast<std::size_t>(row_sequence_[r])];
       const pos_t position = s.position + r - s.first_row;
-      cpu::kv_write_row<A>(*s.kv, s.kv->keys, shape.layer, position, k.row(r));
-      cpu::kv_write_row<A>(*s.kv, s.kv->values, shape.layer, position, v.row(r));
+      cpu::kv_write_row<A>(*s.kv, s.kv->keys, shape, position, k.row(r));
+      cpu::kv_write_row<A>(*s.kv, s.kv->values, shape, position, v.row(r));
     });
   }
 
@@ -183,6 +224,7 @@ class CpuSimd<T, Arch, FormatList>::Queue {
                              .row_stride = q.columns,
                              .rows = std::min(rows, s->rows - row),
                              .heads = std::min(heads, (kv_head + 1) * group - head),
+                             .head = head,
                              .kv_head = kv_head,
                              .position = s->position + row});
       }
@@ -228,6 +270,17 @@ class CpuSimd<T, Arch, FormatList>::Queue {
   }
 
  private:
+  /// Output columns [begin, end) of all rows.
+  template <class Q>
+  static void multiply(const HostMatrix<Q>& m, const Prepared& x, Rows y, const f32* bias, int begin, int end) noexcept {
+    if constexpr (QuantizedFormat<Q>)
+      cpu::multiply_quantized<A, Q>(m, x.chunks, cpu::chunks_of(m.columns), y, bias, begin, end);
+    else if constexpr (Q::block_len == 1 && requires(const typename Q::Block* w) { cpu::widen<A>(w); })
+      cpu::multiply_dense<A, Q>(m, x.rows, y, bias, begin, end);
+    else
+      cpu::multiply_dequantized<A, Q>(m, x.rows, y, bias, begin, end);
+  }
+
   /// As parallel_for, but on the calling thread if the pieces are worth less than waking the others.
   template <class Body>
   void for_pieces(int count, int grain, long long work_per_item, Body&& body) const {

@@ -40,28 +40,63 @@ struct HostMatrix {
   }
 };
 
-/// Keys and values: for each layer and kv head, `capacity` consecutive vectors of head_dim elements.
+/// A weight [rows, columns] of each expert.
+template <class Q>
+struct HostExperts {
+  const typename Q::Block* const* data = nullptr;  ///< [experts]
+  int rows = 0;
+  int columns = 0;
+  HostMatrix<Q> operator[](int expert) const noexcept { return {data[expert], rows, columns}; }
+};
+
+/// Which experts the rows of a step go to. A slot is one row for one expert; slots stand in the order of experts.
+struct HostRoutes {
+  int experts = 0;
+  int used = 0;               ///< experts of a row
+  int* first = nullptr;       ///< [experts + 1], first slot of each expert
+  int* row = nullptr;         ///< [slots], the row of a slot
+  int* slot = nullptr;        ///< [rows, used], the slots of a row, the likeliest expert first
+  f32* weight = nullptr;      ///< [rows, used]
+};
+
+/// One layer's and head's part of a cache.
+struct HostLane {
+  std::byte* vectors = nullptr;
+  int capacity = 0;
+  std::size_t row_bytes = 0;
+  std::byte* at(pos_t position) const noexcept {
+    const pos_t slot = position < capacity ? position : position % capacity;  // divisions would cost more than the reading
+    return vectors + static_cast<std::size_t>(slot) * row_bytes;
+  }
+};
+
+/// Keys and values, as KvShape lays them out.
 struct HostKv {
   std::byte* keys = nullptr;
   std::byte* values = nullptr;
   KvShape shape;
 
-  std::size_t row_bytes() const noexcept { return kv_row_bytes(shape.type, shape.head_dim); }
-  std::size_t offset(int layer, int head, pos_t position) const noexcept {
-    const auto lane = static_cast<std::size_t>(layer) * static_cast<std::size_t>(shape.kv_heads) + static_cast<std::size_t>(head);
-    return (lane * static_cast<std::size_t>(shape.capacity) + static_cast<std::size_t>(position)) * row_bytes();
+  HostLane lane(std::byte* base, bool windowed, int cache, int head) const noexcept {
+    const KvLane lane = kv_lane(shape, windowed, cache, head);
+    return {base + lane.first * shape.row_bytes(), lane.capacity, shape.row_bytes()};
   }
-  static std::size_t bytes(const KvShape& s) noexcept {  // of keys, and again of values
-    return round_up(static_cast<std::size_t>(s.layers) * static_cast<std::size_t>(s.kv_heads) * static_cast<std::size_t>(s.capacity) *
-                        kv_row_bytes(s.type, s.head_dim), cache_line);
-  }
-  /// Calls fn(pointer, bytes) for the first `length` positions of every layer and head, keys then values.
+  HostLane lane(std::byte* base, const AttentionShape& a, int head) const noexcept { return lane(base, a.window > 0, a.cache, head); }
+  static std::size_t bytes(const KvShape& s) noexcept { return round_up(s.vectors() * s.row_bytes(), cache_line); }
+
+  /// Calls fn(pointer, bytes) for what a state of `length` tokens holds, in pieces: keys, then values, of every lane.
   template <class Fn>
-  void for_each_lane(int length, Fn&& fn) const {
-    const std::size_t n = static_cast<std::size_t>(length) * row_bytes();
-    for (std::byte* base : {keys, values})
+  void for_each_piece(int length, Fn&& fn) const {
+    const auto piece = [&](const HostLane& lane, int begin, int end) {  // a ring's end may stand before its beginning
+      const int wrap = std::min(end, (begin / lane.capacity + 1) * lane.capacity);
+      if (begin < wrap) fn(lane.at(begin), static_cast<std::size_t>(wrap - begin) * lane.row_bytes);
+      if (wrap < end) fn(lane.at(wrap), static_cast<std::size_t>(end - wrap) * lane.row_bytes);
+    };
+    for (std::byte* base : {keys, values}) {
       for (int layer = 0; layer < shape.layers; ++layer)
-        for (int head = 0; head < shape.kv_heads; ++head) fn(base + offset(layer, head, 0), n);
+        for (int head = 0; head < shape.kv_heads; ++head) piece(lane(base, false, layer, head), 0, length);
+      for (int layer = 0; layer < shape.windowed_layers; ++layer)
+        for (int head = 0; head < shape.kv_heads; ++head) piece(lane(base, true, layer, head), shape.window_begin(length), length);
+    }
   }
 };
 
@@ -139,6 +174,37 @@ class HostArena {
     return {blocks, rows, columns};
   }
 
+  /// A weight of each expert, where the file has it.
+  template <class Q>
+  HostExperts<Q> experts(std::span<const std::span<const std::byte>> parts, int rows, int columns) {
+    using Block = typename Q::Block;
+    auto* table = reinterpret_cast<const Block**>(take(parts.size() * sizeof(Block*), Purpose::weights_copied));
+    for (std::size_t e = 0; e < parts.size(); ++e) {
+      const HostMatrix<Q> m = matrix<Q>(parts[e], rows, columns);
+      if (table != nullptr) table[e] = m.data;
+    }
+    return {table, rows, columns};
+  }
+  /// The same from one matrix that holds the experts below each other.
+  template <class Q>
+  HostExperts<Q> experts(const HostMatrix<Q>& all, int count) {
+    using Block = typename Q::Block;
+    auto* table = reinterpret_cast<const Block**>(take(static_cast<std::size_t>(count) * sizeof(Block*), Purpose::weights_copied));
+    const int rows = all.rows / count;
+    for (int e = 0; table != nullptr && e < count; ++e) table[e] = all.row(e * rows);
+    return {table, rows, all.columns};
+  }
+
+  HostRoutes routes(int rows, int experts, int used) {
+    const std::size_t slots = static_cast<std::size_t>(rows) * static_cast<std::size_t>(used);
+    HostRoutes r{.experts = experts, .used = used};
+    r.first = scratch<int>(static_cast<std::size_t>(experts) + 1);
+    r.row = scratch<int>(slots);
+    r.slot = scratch<int>(slots);
+    r.weight = scratch<f32>(slots);
+    return r;
+  }
+
   HostKv kv(const KvShape& shape) {
     std::byte* keys = take(HostKv::bytes(shape), Purpose::kv_cache);
     std::byte* values = take(HostKv::bytes(shape), Purpose::kv_cache);
@@ -164,26 +230,58 @@ class HostArena {
   MemoryUse use_;
 };
 
-/// First `length` positions of one cache into another of the same shape but for its capacity.
-inline expected<void> host_kv_copy(const HostKv& from, const HostKv& to, int length) {
-  const std::size_t n = static_cast<std::size_t>(length) * from.row_bytes();
-  for (int layer = 0; layer < from.shape.layers; ++layer)
-    for (int head = 0; head < from.shape.kv_heads; ++head) {
-      std::memcpy(to.keys + to.offset(layer, head, 0), from.keys + from.offset(layer, head, 0), n);
-      std::memcpy(to.values + to.offset(layer, head, 0), from.values + from.offset(layer, head, 0), n);
+/// Fills first, row and slot of the routes from the experts that `slot` holds: [rows, used], an expert's number each.
+inline void sort_by_expert(const HostRoutes& r, int rows) noexcept {
+  const int slots = rows * r.used;
+  std::fill_n(r.first, r.experts + 1, 0);
+  for (int i = 0; i < slots; ++i) ++r.first[r.slot[i] + 1];
+  for (int e = 0; e < r.experts; ++e) r.first[e + 1] += r.first[e];
+  for (int i = 0; i < slots; ++i) {  // in the order of rows, so that an expert's rows do not depend on its neighbours'
+    const int at = r.first[r.slot[i]]++;
+    r.row[at] = i / r.used;
+    r.slot[i] = at;
+  }
+  for (int e = r.experts; e > 0; --e) r.first[e] = r.first[e - 1];
+  r.first[0] = 0;
+}
+
+/// The `used` largest of scores [experts], the first of equal ones; their numbers go to `out`, in falling order.
+template <class T>
+void best_experts(const T* scores, int experts, int used, int* out) noexcept {
+  for (int rank = 0; rank < used; ++rank) {
+    int best = -1;
+    for (int e = 0; e < experts; ++e) {
+      const bool taken = std::find(out, out + rank, e) != out + rank;
+      if (!taken && (best < 0 || scores[e] > scores[best])) best = e;
     }
+    out[rank] = best;
+  }
+}
+
+/// One cache into another of the same shape.
+inline expected<void> host_kv_copy(const HostKv& from, const HostKv& to, int length) {
+  const KvShape& s = from.shape;
+  const auto copy = [&](bool windowed, int layers, int positions) {
+    for (int layer = 0; layer < layers; ++layer)
+      for (int head = 0; head < s.kv_heads; ++head)
+        for (const auto base : {&HostKv::keys, &HostKv::values})
+          std::memcpy(to.lane(to.*base, windowed, layer, head).vectors, from.lane(from.*base, windowed, layer, head).vectors,
+                      static_cast<std::size_t>(positions) * s.row_bytes());
+  };
+  copy(false, s.layers, length);
+  copy(true, s.windowed_layers, std::min(length, s.ring));
   return {};
 }
 
-/// The first `length` positions as bytes, kv_state_bytes(shape, length) of them, and back.
+/// What a state of `length` tokens holds as bytes, kv_state_bytes(shape, length) of them, and back.
 inline expected<void> host_kv_save(const HostKv& kv, int length, std::span<std::byte> out) {
   std::byte* at = out.data();
-  kv.for_each_lane(length, [&](std::byte* lane, std::size_t n) { std::memcpy(at, lane, n), at += n; });
+  kv.for_each_piece(length, [&](std::byte* piece, std::size_t n) { std::memcpy(at, piece, n), at += n; });
   return {};
 }
 inline expected<void> host_kv_load(const HostKv& kv, int length, std::span<const std::byte> in) {
   const std::byte* at = in.data();
-  kv.for_each_lane(length, [&](std::byte* lane, std::size_t n) { std::memcpy(lane, at, n), at += n; });
+  kv.for_each_piece(length, [&](std::byte* piece, std::size_t n) { std::memcpy(piece, at, n), at += n; });
   return {};
 }
 

@@ -30,9 +30,12 @@ class OpenCl {
   using Rows = opencl::Rows;
   using Vec = opencl::Vec;
   using Kv = opencl::Kv;
+  using Routes = opencl::Routes;
   using Arena = opencl::Arena;
   template <class Q>
   using Matrix = opencl::Matrix<Q>;
+  template <class Q>
+  using Experts = opencl::Experts<Q>;
   using Prepared = Rows;
   class Queue;
 
@@ -104,7 +107,7 @@ class OpenCl<T, FormatList>::Queue {
       tables = std::max(tables, sequence.rope->size());
       for (std::size_t table = 0; table < sequence.rope->size(); ++table)
         for (int i = 0; i < sequence.rows; ++i)
-          write_angles((*sequence.rope)[table], sequence.position + i,
+          write_angles((*sequence.rope)[table], sequence.origin + sequence.position + i,
                        host_angles_ + table * table_floats() + extent(sequence.first_row + i) * 2 * extent(pairs_));
     }
     const std::size_t used = extent(step.rows()) * 2 * extent(pairs_) * sizeof(f32);
@@ -143,7 +146,29 @@ class OpenCl<T, FormatList>::Queue {
     const std::size_t rows = several ? ceil_divide(extent(x.n), extent(opencl::matmul_rows)) : extent(x.n);
     commands_.launch("matmul", kernel<Q>(several ? FormatKernel::matmul_rows : FormatKernel::matmul_one_row),
                      {ceil_divide(extent(m.rows), extent(opencl::matmul_outputs)), rows}, m.buffer, x.buffer, y.buffer,
-                     bias.empty() ? m.buffer : bias.buffer, flag(!bias.empty()), x.n, m.columns, m.rows);
+                     bias.empty() ? m.buffer : bias.buffer, flag(!bias.empty()), m.buffer, flag(false), x.n, m.columns,
+                     m.rows);
+  }
+
+  void route(Rows scores, bool normalize, const Routes& routes) {
+    commands_.launch("route", kernel(Kernel::route), {groups_for(extent(scores.n))}, scores.buffer, routes.slot,
+                     routes.weight, scores.n, routes.experts, routes.used, flag(normalize));
+    commands_.launch("sort_routes", kernel(Kernel::sort_routes), {1}, routes.slot, routes.expert, routes.row,
+                     routes.first, scores.n * routes.used, routes.experts, routes.used);
+  }
+  void gather(Rows x, const Routes& routes, Rows y) {
+    commands_.launch("gather", kernel(Kernel::gather), {groups_for(extent(x.columns)), extent(y.n)}, x.buffer,
+                     routes.row, y.buffer, x.columns);
+  }
+  template <class Q>
+  void expert_matmul(const Experts<Q>& m, const Prepared& x, const Routes& routes, Rows y) {
+    commands_.launch("expert_matmul", kernel<Q>(FormatKernel::matmul_one_row),
+                     {ceil_divide(extent(m.rows), extent(opencl::matmul_outputs)), extent(x.n)}, m.buffer, x.buffer,
+                     y.buffer, m.buffer, flag(false), routes.expert, flag(true), x.n, m.columns, m.rows);
+  }
+  void combine(Rows x, const Routes& routes, Rows y) {
+    commands_.launch("combine", kernel(Kernel::combine), {groups_for(extent(y.columns)), extent(y.n)}, x.buffer,
+                     routes.slot, routes.weight, y.buffer, y.columns, routes.used);
   }
 
   void rope(Rows x, int heads, const AttentionShape& shape) {
@@ -161,8 +186,8 @@ class OpenCl<T, FormatList>::Queue {
           kv.shape.type == KvType::q8_0 ? extent(shape.head_dim) / Q8_0::block_len : extent(shape.head_dim);
       commands_.launch("kv_store", kernel(Kernel::kv_store, static_cast<std::size_t>(kv.shape.type)),
                        {groups_for(items), extent(shape.kv_heads), extent(s.rows)}, k.buffer, v.buffer, kv.keys,
-                       kv.values, s.first_row, s.position, shape.layer, shape.kv_heads, shape.head_dim,
-                       kv.shape.capacity);
+                       kv.values, s.first_row, s.position, lane_of(kv, shape).first, shape.kv_heads, shape.head_dim,
+                       lane_of(kv, shape).capacity);
     }
   }
 
@@ -172,8 +197,8 @@ class OpenCl<T, FormatList>::Queue {
       const Kv& kv = *s.kv;
       commands_.launch("attend", kernel(Kernel::attend, static_cast<std::size_t>(kv.shape.type)),
                        {extent(shape.heads), extent(s.rows)}, q.buffer, kv.keys, kv.values, out.buffer, head, head,
-                       s.first_row, s.position, shape.layer, shape.heads, shape.kv_heads, shape.head_dim,
-                       kv.shape.capacity, shape.window, shape.scale, shape.softcap);
+                       s.first_row, s.position, lane_of(kv, shape).first, shape.heads, shape.kv_heads, shape.head_dim,
+                       lane_of(kv, shape).capacity, shape.window, shape.scale, shape.softcap, flag(shape.alibi));
     }
   }
 
@@ -215,18 +240,22 @@ class OpenCl<T, FormatList>::Queue {
   expected<void> kv_copy(const Kv& from, const Kv& to, int length) {
     TMODEL_CHECK(check_length(from, length));
     TMODEL_CHECK(check_length(to, length));
-    const std::size_t origin[3] = {0, 0, 0}, region[3] = {lane_bytes(from, length), from.lanes(), 1};
-    if (region[0] == 0) return {};
-    const auto copy = [&](cl_mem source, cl_mem target) {
-      commands_.call("kv_copy", [&](cl_command_queue queue) {
-        return source == nullptr || target == nullptr
-                   ? CL_INVALID_MEM_OBJECT
-                   : clEnqueueCopyBufferRect(queue, source, target, origin, origin, region, from.lane_bytes(), 0,
-                                             to.lane_bytes(), 0, 0, nullptr, nullptr);
-      });
-    };
-    copy(from.keys, to.keys);
-    copy(from.values, to.values);
+    for (const bool windowed : {false, true}) {
+      const int slots = windowed ? std::min(length, from.shape.ring) : length;
+      const Lanes a = lanes_of(from.shape, windowed, 0, slots), b = lanes_of(to.shape, windowed, 0, slots);
+      if (a.bytes == 0 || a.count == 0) continue;
+      const std::size_t origin[3] = {a.first_byte, 0, 0}, target[3] = {b.first_byte, 0, 0}, region[3] = {a.bytes, a.count, 1};
+      const auto copy = [&](cl_mem source, cl_mem destination) {
+        commands_.call("kv_copy", [&](cl_command_queue queue) {
+          return source == nullptr || destination == nullptr
+                     ? CL_INVALID_MEM_OBJECT
+                     : clEnqueueCopyBufferRect(queue, source, destination, origin, target, region, a.pitch, 0, b.pitch, 0, 0,
+                                               nullptr, nullptr);
+        });
+      };
+      copy(from.keys, to.keys);
+      copy(from.values, to.values);
+    }
     return commands_.finish();
   }
   expected<void> kv_save(const Kv& kv, int length, std::span<std::byte> out) {
@@ -280,27 +309,56 @@ class OpenCl<T, FormatList>::Queue {
     return fail(Errc::bad_argument, "positions of a cache", "opencl", "0 to " + std::to_string(kv.shape.capacity),
                 std::to_string(length));
   }
-  /// Of the first positions of one layer and head.
-  static std::size_t lane_bytes(const Kv& kv, int length) noexcept { return extent(length) * kv.row_bytes(); }
+  /// Lanes of a layer's heads: vectors before the first, positions of each.
+  struct LayerLanes {
+    cl_ulong first;
+    cl_int capacity;
+  };
+  static LayerLanes lane_of(const Kv& kv, const AttentionShape& shape) noexcept {
+    const KvLane lane = kv_lane(kv.shape, shape.window > 0, shape.cache, 0);
+    return {lane.first, lane.capacity};
+  }
 
-  /// Keys, then values, between the device's lanes of `capacity` positions and the host's of `length`.
+  /// Slots [begin, end) of all lanes of one kind, as a rectangle of bytes.
+  struct Lanes {
+    std::size_t first_byte, bytes, count, pitch;
+  };
+  static Lanes lanes_of(const KvShape& s, bool windowed, int begin, int end) noexcept {
+    const std::size_t first = (windowed ? s.full_vectors() : 0) + extent(begin), capacity = extent(windowed ? s.ring : s.capacity);
+    return {first * s.row_bytes(), extent(end - begin) * s.row_bytes(), s.lanes(windowed ? s.windowed_layers : s.layers),
+            capacity * s.row_bytes()};
+  }
+
+  /// Keys, then values, between the device's lanes and a state of `length` tokens on the host, as the host backends lay
+  /// it out: the lanes of layers that see everything, then what the window sees of the others.
   template <class Byte, class Enqueue>
   expected<void> transfer(const char* what, const Kv& kv, int length, std::span<Byte> host, Enqueue&& enqueue) {
     TMODEL_CHECK(check_length(kv, length));
-    if (host.size() != kv_state_bytes(kv.shape, length))
-      return fail(Errc::bad_argument, "size of a saved cache", "opencl",
-                  std::to_string(kv_state_bytes(kv.shape, length)), std::to_string(host.size()));
-    const std::size_t lane = lane_bytes(kv, length);
-    if (lane == 0) return {};
-    const std::size_t origin[3] = {0, 0, 0}, region[3] = {lane, kv.lanes(), 1};
+    const KvShape& s = kv.shape;
+    if (host.size() != kv_state_bytes(s, length))
+      return fail(Errc::bad_argument, "size of a saved cache", "opencl", std::to_string(kv_state_bytes(s, length)),
+                  std::to_string(host.size()));
     Byte* at = host.data();
-    for (const cl_mem buffer : {kv.keys, kv.values}) {
+    // One rectangle: slots of every lane, on the host `before` bytes into pieces of `pitch`.
+    const auto move = [&](cl_mem buffer, const Lanes& lanes, std::size_t before, std::size_t pitch) {
+      const std::size_t device[3] = {lanes.first_byte, 0, 0}, from[3] = {before, 0, 0}, region[3] = {lanes.bytes, lanes.count, 1};
+      if (lanes.bytes == 0 || lanes.count == 0) return;
       commands_.call(what, [&](cl_command_queue queue) -> cl_int {
         if (buffer == nullptr) return CL_INVALID_MEM_OBJECT;
-        return enqueue(queue, buffer, cl_bool{CL_TRUE}, &origin[0], &origin[0], &region[0], kv.lane_bytes(),
-                       std::size_t{0}, lane, std::size_t{0}, at, cl_uint{0}, nullptr, nullptr);
+        return enqueue(queue, buffer, cl_bool{CL_TRUE}, &device[0], &from[0], &region[0], lanes.pitch, std::size_t{0}, pitch,
+                       std::size_t{0}, at, cl_uint{0}, nullptr, nullptr);
       });
-      at += host.size() / 2;
+    };
+    for (const cl_mem buffer : {kv.keys, kv.values}) {
+      const Lanes all = lanes_of(s, false, 0, length);
+      move(buffer, all, 0, all.bytes);
+      at += all.bytes * all.count;
+      if (s.windowed_layers == 0) continue;
+      const int begin = s.window_begin(length), slot = begin % s.ring, before_wrap = std::min(length - begin, s.ring - slot);
+      const std::size_t kept = extent(length - begin) * s.row_bytes();
+      move(buffer, lanes_of(s, true, slot, slot + before_wrap), 0, kept);
+      move(buffer, lanes_of(s, true, 0, length - begin - before_wrap), extent(before_wrap) * s.row_bytes(), kept);
+      at += kept * s.lanes(s.windowed_layers);
     }
     return commands_.finish();
   }

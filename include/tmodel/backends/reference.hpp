@@ -23,8 +23,10 @@ class Reference {
   using Rows = HostRows<T>;
   using Vec = HostVec;
   using Kv = HostKv;
+  using Routes = HostRoutes;
   using Arena = HostArena<T>;
   template <class Q> using Matrix = HostMatrix<Q>;
+  template <class Q> using Experts = HostExperts<Q>;
   using Prepared = Rows;
   class Queue;
 
@@ -122,14 +124,17 @@ inline void kv_read(KvType type, const std::byte* at, std::span<f32> x) {
 
 /// Softmax attention of one query head over keys [begin, end): two passes, the first finds the largest score.
 template <class T>
-TMODEL_NOINLINE void attend_head(const HostKv& kv, const AttentionShape& shape, int kv_head, const T* q, pos_t begin, pos_t end, T* out) {
-  const int d = shape.head_dim;
+TMODEL_NOINLINE void attend_head(const HostKv& kv, const AttentionShape& shape, int head, const T* q, pos_t begin, pos_t end, T* out) {
+  const int d = shape.head_dim, kv_head = head / (shape.heads / shape.kv_heads);
+  const HostLane keys = kv.lane(kv.keys, shape, kv_head), values = kv.lane(kv.values, shape, kv_head);
+  const f32 slope = shape.alibi ? alibi_slope(head, shape.heads) : 0.f;
   const auto width = static_cast<std::size_t>(d);
   f32 cached[max_head_dim];
   const auto score = [&](pos_t j) {
-    kv_read(kv.shape.type, kv.keys + kv.offset(shape.layer, kv_head, j), std::span(cached, width));
+    kv_read(kv.shape.type, keys.at(j), std::span(cached, width));
     f64 sum = 0;
     for (int i = 0; i < d; ++i) sum = std::fma(static_cast<f64>(q[i]), static_cast<f64>(cached[i]), sum);
+    if (shape.alibi) sum += static_cast<f64>(alibi_bias(slope, j));
     sum *= static_cast<f64>(shape.scale);
     return shape.softcap == 0 ? sum : static_cast<f64>(shape.softcap) * std::tanh(sum / static_cast<f64>(shape.softcap));
   };
@@ -139,7 +144,7 @@ TMODEL_NOINLINE void attend_head(const HostKv& kv, const AttentionShape& shape, 
   for (pos_t j = begin; j < end; ++j) {
     const f64 weight = std::exp(score(j) - largest);
     total += weight;
-    kv_read(kv.shape.type, kv.values + kv.offset(shape.layer, kv_head, j), std::span(cached, width));
+    kv_read(kv.shape.type, values.at(j), std::span(cached, width));
     for (int i = 0; i < d; ++i) sums[i] = std::fma(weight, static_cast<f64>(cached[i]), sums[i]);
   }
   for (int i = 0; i < d; ++i) out[i] = static_cast<T>(sums[i] / total);
@@ -172,7 +177,7 @@ class Reference<T, FormatList>::Queue {
           const RopeFrequencies& f = (*sequence.rope)[table];
           f64* out = angles(static_cast<int>(table), sequence.first_row + i);
           for (std::size_t p = 0; p < f.inverse.size(); ++p) {
-            cos_sin((sequence.position + i) * f.inverse[p], out[2 * p], out[2 * p + 1]);
+            cos_sin((sequence.origin + sequence.position + i) * f.inverse[p], out[2 * p], out[2 * p + 1]);
             out[2 * p] *= f.magnitude;
             out[2 * p + 1] *= f.magnitude;
           }
@@ -241,21 +246,19 @@ class Reference<T, FormatList>::Queue {
       const auto& [sequence, position] = at(r);
       const HostKv& kv = *sequence.kv;
       for (int h = 0; h < shape.kv_heads; ++h) {
-        const std::size_t offset = kv.offset(shape.layer, h, position);
-        reference::kv_write(kv.shape.type, kv.keys + offset, k.row(r) + h * shape.head_dim, shape.head_dim);
-        reference::kv_write(kv.shape.type, kv.values + offset, v.row(r) + h * shape.head_dim, shape.head_dim);
+        reference::kv_write(kv.shape.type, kv.lane(kv.keys, shape, h).at(position), k.row(r) + h * shape.head_dim, shape.head_dim);
+        reference::kv_write(kv.shape.type, kv.lane(kv.values, shape, h).at(position), v.row(r) + h * shape.head_dim, shape.head_dim);
       }
     }
   }
 
   void attend(const AttentionShape& shape, Rows q, Rows out) {
-    const int group = shape.heads / shape.kv_heads;
     parallel_for(executor_, q.n * shape.heads, 1, [&](int begin, int end) {
       for (int i = begin; i < end; ++i) {
         const int r = i / shape.heads, h = i % shape.heads;
         const auto& [sequence, position] = at(r);
         const pos_t first = shape.window > 0 ? std::max(0, position + 1 - shape.window) : 0;
-        reference::attend_head(*sequence.kv, shape, h / group, q.row(r) + h * shape.head_dim, first, position + 1,
+        reference::attend_head(*sequence.kv, shape, h, q.row(r) + h * shape.head_dim, first, position + 1,
                                out.row(r) + h * shape.head_dim);
       }
     });
@@ -271,6 +274,39 @@ class Reference<T, FormatList>::Queue {
   void activate(Rows x) {
     for (int r = 0; r < x.n; ++r)
       for (int i = 0; i < x.columns; ++i) x.row(r)[i] = static_cast<T>(reference::activate(act, static_cast<f64>(x.row(r)[i])));
+  }
+
+  /// The weights of a row's experts are the softmax over all of them, or over the chosen ones.
+  void route(Rows scores, bool normalize, const HostRoutes& routes) {
+    for (int r = 0; r < scores.n; ++r) {
+      const T* row = scores.row(r);
+      int* chosen = routes.slot + r * routes.used;
+      best_experts(row, routes.experts, routes.used, chosen);
+      const auto weight = [&](int e) { return std::exp(static_cast<f64>(row[e]) - static_cast<f64>(row[chosen[0]])); };
+      f64 total = 0;
+      for (int i = 0; i < (normalize ? routes.used : routes.experts); ++i) total += weight(normalize ? chosen[i] : i);
+      for (int i = 0; i < routes.used; ++i) routes.weight[r * routes.used + i] = static_cast<f32>(weight(chosen[i]) / total);
+    }
+    sort_by_expert(routes, scores.n);
+  }
+  void gather(Rows x, const HostRoutes& routes, Rows y) {
+    for (int i = 0; i < y.n; ++i) std::copy_n(x.row(routes.row[i]), x.columns, y.row(i));
+  }
+  template <class Q>
+  void expert_matmul(const HostExperts<Q>& m, const Prepared& x, const HostRoutes& routes, Rows y) {
+    for (int e = 0; e < routes.experts; ++e) {
+      const int first = routes.first[e], n = routes.first[e + 1] - first;
+      if (n > 0) matmul(m[e], Rows{x.row(first), n, x.columns}, Rows{y.row(first), n, y.columns}, {});
+    }
+  }
+  void combine(Rows x, const HostRoutes& routes, Rows y) {
+    for (int r = 0; r < y.n; ++r)
+      for (int i = 0; i < y.columns; ++i) {
+        f64 sum = 0;
+        for (int j = r * routes.used; j < (r + 1) * routes.used; ++j)
+          sum = std::fma(static_cast<f64>(routes.weight[j]), static_cast<f64>(x.row(routes.slot[j])[i]), sum);
+        y.row(r)[i] = static_cast<T>(sum);
+      }
   }
 
   void add(Rows x, Rows y, f32 scale) {

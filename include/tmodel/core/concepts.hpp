@@ -14,20 +14,25 @@
 #include "tmodel/core/memory_use.hpp"
 #include "tmodel/core/metadata.hpp"
 #include "tmodel/core/step.hpp"
+#include "tmodel/core/tensor_names.hpp"
 
 namespace tmodel::inline v0 {
 
 template <DecoderSpec>
 struct SpecTag {};  // naming SpecTag<F::specs[0]> proves that the specs are constant expressions
 
+/// Whether a file has a tensor of this name. Some GGUF conventions say by their tensors alone which form a model has.
+using HasTensor = FunctionRef<bool(std::string_view)>;
+
 /// A model type: a page of facts. parse() reads sizes from either dialect of metadata; plan() says what differs by layer.
+/// tensor_names, if there, lists the names that are not Llama's.
 template <class F>
-concept Family = requires(const Metadata& metadata, const ModelConfig& config) {
+concept Family = requires(const Metadata& metadata, HasTensor has_tensor, const ModelConfig& config) {
   { F::name } -> std::convertible_to<std::string_view>;
   { F::model_types[0] } -> std::convertible_to<std::string_view>;         // config.json's model_type, aliases
   { F::gguf_architectures[0] } -> std::convertible_to<std::string_view>;  // general.architecture
   typename SpecTag<F::specs[0]>;
-  { F::parse(metadata) } -> std::same_as<expected<ModelConfig>>;
+  { F::parse(metadata, has_tensor) } -> std::same_as<expected<ModelConfig>>;
   { F::plan(config, 0) } -> std::same_as<LayerPlan>;
 };
 
@@ -66,6 +71,7 @@ concept Backend = requires {
   typename B::Vec;      // handle of a vector; empty() = not there
   typename B::Prepared; // rows together with their quantised copy; valid until the next prepare()
   typename B::Kv;       // keys and values of one session
+  typename B::Routes;   // which experts each row goes to; anything for a backend without Op::experts
   typename B::Arena;
   typename B::Queue;
 } && requires(const B b, const typename B::Options& options, typename B::Arena& arena, const MemoryUse& use, FunctionRef<void(std::span<f32>)> fill, KvShape kv_shape) {

@@ -12,6 +12,15 @@ namespace tmodel::inline v0 {
 /// Whether a file must hold an optional tensor. GGUF has no key for biases: there the file itself tells.
 enum class Presence : std::uint8_t { no, yes, if_in_file };
 
+/// What differs between layers.
+struct LayerPlan {
+  int layer = 0;
+  int window = 0;        ///< keys seen, itself included; 0: all
+  int rope_table = 0;    ///< index into ModelConfig::rope; -1: this layer does not rotate
+  bool experts = false;  ///< its feed-forward network is a choice of experts
+  int cache = 0;         ///< number of its cache among those of layers with a window, or among the others
+};
+
 struct ModelConfig {
   std::string model_type;  ///< as the file says it
   int layers = 0;
@@ -34,30 +43,40 @@ struct ModelConfig {
 
   int window = 0;              ///< keys that a windowed layer sees, itself included; 0: all
   int first_window_layer = 0;  ///< layers below see everything
-  std::vector<bool> windowed;  ///< per layer, if the file lists layer_types; empty: the family's rule
+  int window_period = 0;       ///< the last of so many layers sees everything
+  std::vector<bool> windowed;  ///< per layer, if the file lists them; empty: the family's rule
+  std::vector<bool> rotated;   ///< the same of layers that rotate
 
   std::vector<RopeParams> rope{RopeParams{}};  ///< LayerPlan::rope_table picks one
   RopePairing rope_pairing = RopePairing::halves;
 
   Presence qkv_bias = Presence::no, o_bias = Presence::no, ffn_bias = Presence::no, head_bias = Presence::no;
   Presence head = Presence::if_in_file;  ///< no: tied to the embedding, unless the file has another one
-  bool norm_bias = false;
+  bool norm_bias = false;  ///< of every norm but those of queries and keys
+  f32 norm_offset = 0;     ///< added to every norm's scale while loading: 1 where a file stores it as 1 + w
+  Presence qk_norm = Presence::yes;  ///< where the spec has one at all
+  bool qk_norm_bias = false;
+  bool alibi = false;
 
+  int experts = 0;         ///< gated networks of a layer that has several; 0: none has
+  int experts_used = 0;    ///< of them, for one token
+  int expert_ffn_dim = 0;  ///< F of an expert
+  bool normalize_routes = true;  ///< the weights of the chosen experts sum to 1
+  std::vector<bool> expert_layers;  ///< layers that have experts; empty: all
+
+  bool grouped_qkv = false;  ///< a fused q, k, v tensor holds, for each kv head, its query heads, its key and its value
   int variant = 0;                           ///< index into the family's specs
   std::vector<token_t> end_tokens;           ///< ids that end a text, from the configuration
-  std::vector<std::string> ignored_tensors;  ///< suffixes of tensors that the runtime has no use for
-};
-
-/// What differs between layers.
-struct LayerPlan {
-  int layer = 0;
-  int window = 0;      ///< keys seen, itself included; 0: all
-  int rope_table = 0;  ///< index into ModelConfig::rope; -1: this layer does not rotate
+  std::vector<std::string> ignored_tensors;  ///< ends of names, or beginnings that end in a dot, of tensors without a use
+  bool f32_weights = false;                  ///< as stored; decides the default of the cache
+  std::vector<LayerPlan> plans;              ///< [layers], from the family's plan()
 };
 
 /// The part of a configuration that its spec cannot express, or nullptr.
 constexpr const char* excluded_by(const DecoderSpec& spec, const ModelConfig& c) noexcept {
   if (c.attention_softcap != 0 && !spec.attention_softcap) return "attention soft-cap";
+  if (c.alibi && !spec.alibi) return "alibi";
+  if (c.experts != 0 && spec.ffn != FfnKind::experts) return "a mixture of experts";
   return nullptr;
 }
 

@@ -14,10 +14,12 @@ enum class NormKind : std::uint8_t { rms, layer };
 /// post: after both only. parallel_one / parallel_two: attention and ffn read the same residual, behind one or two norms.
 enum class NormPlace : std::uint8_t { pre, sandwich, post, parallel_one, parallel_two };
 enum class Activation : std::uint8_t { silu, gelu_tanh, gelu_erf };
-enum class FfnKind : std::uint8_t { gated, plain };
+/// experts: some layers choose among several gated networks, the others have one.
+enum class FfnKind : std::uint8_t { gated, plain, experts };
 
-/// Norm of queries and keys before rotation: over each head, or over the whole projected vector.
-enum class QkNorm : std::uint8_t { none, per_head, whole };
+/// Norm of queries and keys before rotation: over each head, with weights that the heads share (per_head) or of its own
+/// (each_head), or over the whole projected vector.
+enum class QkNorm : std::uint8_t { none, per_head, each_head, whole };
 
 /// A template argument of the forward pass. Defaults are Llama's.
 struct DecoderSpec {
@@ -27,18 +29,20 @@ struct DecoderSpec {
   FfnKind ffn = FfnKind::gated;
   Activation activation = Activation::silu;
   bool attention_softcap = false;  ///< scores may be capped, inside attention's inner loop
+  bool alibi = false;              ///< scores may grow with the key's position instead of a rotation
   friend constexpr bool operator==(const DecoderSpec&, const DecoderSpec&) = default;
 };
 
 /// What a backend can do beyond the operations that every decoder needs; a family's spec asks for some of it.
-enum class Op : std::uint32_t { layer_norm = 1, plain_ffn = 2, gelu_tanh = 4, gelu_erf = 8, softcap = 16, qk_norm = 32 };
+enum class Op : std::uint32_t { layer_norm = 1, plain_ffn = 2, gelu_tanh = 4, gelu_erf = 8, softcap = 16, qk_norm = 32, experts = 64, alibi = 128 };
 
 /// The operations of a backend, as a type: OpSet<Op::layer_norm, Op::softcap>.
 template <Op... ops>
 struct OpSet {
   static constexpr std::uint32_t bits = (0u | ... | static_cast<std::uint32_t>(ops));
 };
-using AllOps = OpSet<Op::layer_norm, Op::plain_ffn, Op::gelu_tanh, Op::gelu_erf, Op::softcap, Op::qk_norm>;
+using AllOps = OpSet<Op::layer_norm, Op::plain_ffn, Op::gelu_tanh, Op::gelu_erf, Op::softcap, Op::qk_norm,
+                     Op::experts, Op::alibi>;
 
 /// Bits of Op that a decoder of this spec needs.
 constexpr std::uint32_t ops_of(const DecoderSpec& s) noexcept {
@@ -50,7 +54,13 @@ constexpr std::uint32_t ops_of(const DecoderSpec& s) noexcept {
   need(s.activation == Activation::gelu_erf, Op::gelu_erf);
   need(s.attention_softcap, Op::softcap);
   need(s.qk_norm != QkNorm::none, Op::qk_norm);
+  need(s.ffn == FfnKind::experts, Op::experts);
+  need(s.alibi, Op::alibi);
   return bits;
+}
+
+constexpr bool is_parallel(NormPlace place) noexcept {
+  return place == NormPlace::parallel_one || place == NormPlace::parallel_two;
 }
 
 }  // namespace tmodel::inline v0

@@ -11,7 +11,7 @@
 
 namespace tmodel::inline v0 {
 
-enum class RopeScaling : std::uint8_t { none, linear, dynamic, llama3, yarn };
+enum class RopeScaling : std::uint8_t { none, linear, dynamic, llama3, yarn, longrope };
 
 /// Which elements of a head a stored query or key row pairs. The result of rotation is always in halves:
 /// interleaved rows (GGUF files of the llama architecture) are put in order while they are rotated.
@@ -24,11 +24,12 @@ struct RopeParams {
   f64 factor = 1.0;
   f64 original_length = 0;                            ///< positions the model was first trained on
   f64 low_freq_factor = 1.0, high_freq_factor = 4.0;  ///< llama3
-  f64 attention_factor = 0;                           ///< yarn: 0 = derived from factor
+  f64 attention_factor = 0;                           ///< yarn, longrope: 0 = derived from factor
   f64 beta_fast = 32, beta_slow = 1;                  ///< yarn
   f64 mscale = 0, mscale_all_dim = 0;                 ///< yarn: 0 = not given
   bool truncate = true;                               ///< yarn: the ramp's ends are whole numbers
-  std::vector<f32> divisors;                          ///< one per pair, from a GGUF's rope_freqs.weight; empty = 1
+  std::vector<f32> divisors;       ///< one per pair: longrope's short factors, a GGUF's rope_freqs.weight; empty = 1
+  std::vector<f32> long_divisors;  ///< longrope, for sessions longer than original_length
 };
 
 /// Angle per position of each pair, and the factor on cos and sin.
@@ -37,8 +38,8 @@ struct RopeFrequencies {
   f64 magnitude = 1.0;
 };
 
-/// `length` is the number of positions that the session is made for; only dynamic scaling depends on it, and it is
-/// fixed for the life of the session: a switch in mid-session would make results depend on how a prompt was cut.
+/// `length` is the number of positions that the session is made for; only dynamic scaling and longrope depend on it, and
+/// it is fixed for the life of the session: a switch in mid-session would make results depend on how a prompt was cut.
 /// Errors: bad_metadata.
 inline expected<RopeFrequencies> rope_frequencies(const RopeParams& p, int rotary_dim, f64 length) {
   const int pairs = rotary_dim / 2;
@@ -82,14 +83,19 @@ inline expected<RopeFrequencies> rope_frequencies(const RopeParams& p, int rotar
     else if (p.mscale != 0 && p.mscale_all_dim != 0) out.magnitude = scale(p.mscale) / scale(p.mscale_all_dim);
     else out.magnitude = scale(1.0);
   }
-  if (!p.divisors.empty()) {
-    if (p.divisors.size() != out.inverse.size())
-      return fail(Errc::bad_tensor, "rope frequency factors", "rope_freqs.weight", std::to_string(pairs) + " values",
-                  std::to_string(p.divisors.size()));
-    for (std::size_t i = 0; i < out.inverse.size(); ++i) out.inverse[i] /= static_cast<f64>(p.divisors[i]);
+  const bool longrope = p.scaling == RopeScaling::longrope;
+  if (longrope) {
+    out.magnitude = p.factor <= 1.0 ? 1.0 : std::sqrt(1.0 + std::log(p.factor) / std::log(p.original_length));
+    if (p.attention_factor != 0) out.magnitude = p.attention_factor;
+  }
+  const std::vector<f32>& divisors = longrope && length > p.original_length ? p.long_divisors : p.divisors;
+  if (longrope || !divisors.empty()) {
+    if (divisors.size() != out.inverse.size())
+      return fail(Errc::bad_metadata, "rope frequency factors", {}, std::to_string(pairs) + " values", std::to_string(divisors.size()));
+    for (std::size_t i = 0; i < out.inverse.size(); ++i) out.inverse[i] /= static_cast<f64>(divisors[i]);
   }
   for (const f64 f : out.inverse)
-    if (!(f > 0.0) || !std::isfinite(f)) return fail(Errc::bad_metadata, "rope parameters give no finite frequency");
+    if (!(f > 0.0) || !std::isfinite(f) || !std::isfinite(out.magnitude)) return fail(Errc::bad_metadata, "rope parameters give no finite frequency");
   return out;
 }
 

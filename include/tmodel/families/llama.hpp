@@ -13,15 +13,11 @@ struct LlamaTraits {
   static constexpr std::array<std::string_view, 1> gguf_architectures{"llama"};
   static constexpr std::array specs{DecoderSpec{}};
 
-  static expected<ModelConfig> parse(const Metadata& metadata) {
-    families::ConfigReader r(metadata);
-    ModelConfig c = families::parse_llama_like(r, {.interleaved_gguf = true});
-    if (r.gguf()) {
-      c.qkv_bias = c.o_bias = c.ffn_bias = Presence::if_in_file;
-    } else {
-      c.qkv_bias = c.o_bias = r.flag("attention_bias", false) ? Presence::yes : Presence::no;
-      c.ffn_bias = r.flag("mlp_bias", false) ? Presence::yes : Presence::no;
-    }
+  static expected<ModelConfig> parse(const Metadata& metadata, HasTensor has_tensor) {
+    families::ConfigReader r(metadata, has_tensor);
+    ModelConfig c = families::parse_llama_like(r, {.sizes = {32000, 4096, 11008, 32, 32}, .interleaved_gguf = true});
+    c.qkv_bias = c.o_bias = families::bias_if(r, "attention_bias");
+    c.ffn_bias = families::bias_if(r, "mlp_bias");
     return r.result(std::move(c));
   }
   static LayerPlan plan(const ModelConfig&, int layer) { return {.layer = layer}; }

@@ -13,22 +13,16 @@ struct Qwen2Traits {
   static constexpr std::array<std::string_view, 1> gguf_architectures{"qwen2"};
   static constexpr std::array specs{DecoderSpec{}};
 
-  static expected<ModelConfig> parse(const Metadata& metadata) {
-    families::ConfigReader r(metadata);
-    ModelConfig c = families::parse_llama_like(r, {.max_positions = 32768});
+  static expected<ModelConfig> parse(const Metadata& metadata, HasTensor has_tensor) {
+    families::ConfigReader r(metadata, has_tensor);
+    ModelConfig c = families::parse_llama_like(r, {.sizes = {151936, 4096, 22016, 32, 32}, .max_positions = 32768});
     c.qkv_bias = Presence::yes;
     c.head_bias = r.gguf() ? Presence::if_in_file : Presence::no;
-    const bool windowed = !r.gguf() && r.flag("use_sliding_window", false);  // otherwise sliding_window is a dead number
-    if (windowed && !(metadata.has("sliding_window") && !metadata.has_value("sliding_window"))) {  // null: no window
-      c.window = r.size({"sliding_window", ""}, 1, 4096);
-      c.first_window_layer = r.size({"max_window_layers", ""}, 0, 28);
-      c.windowed = families::parse_layer_types(r, c.layers);
-    }
+    families::parse_switched_window(r, c, 28);
     return r.result(std::move(c));
   }
   static LayerPlan plan(const ModelConfig& c, int layer) {
-    const bool windowed = c.windowed.empty() ? layer >= c.first_window_layer : c.windowed[static_cast<std::size_t>(layer)];
-    return {.layer = layer, .window = windowed ? c.window : 0};
+    return {.layer = layer, .window = families::window_of(c, layer, layer >= c.first_window_layer)};
   }
 };
 static_assert(Family<Qwen2Traits>);

@@ -63,7 +63,7 @@ class Batch {
       TMODEL_CHECK(admit(entries.first(i), e, rows));
       const int n = static_cast<int>(e.tokens.size());
       std::copy(e.tokens.begin(), e.tokens.end(), tokens() + rows);
-      sequences_.push_back({.kv = &e.session->kv_, .rope = &e.session->rope_, .first_row = rows, .rows = n, .position = e.session->length_});
+      sequences_.push_back(e.session->admit(rows, n));
       rows += n;
       logit_rows()[i] = rows - 1;
     }
@@ -109,6 +109,7 @@ class Batch {
     for (const token_t id : e.tokens)
       if (id < 0 || id >= model_->config().vocab) return bad("token id outside the vocabulary");
     if (e.session->capacity() > (options_.context == 0 ? default_context : options_.context)) return bad("session with a longer context than the batch");
+    if (static_cast<int>(e.tokens.size()) > e.session->options().chunk) return bad("more tokens than the session's chunk");
     if (static_cast<int>(e.tokens.size()) > e.session->capacity() - e.session->length_)
       return fail(Errc::context_full, "no room in the context", "batch");
     return {};

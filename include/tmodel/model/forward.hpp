@@ -24,9 +24,9 @@ template <DecoderSpec S, class B>
 void attention(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, typename B::Rows in, const Workspace<B>& ws) {
   const int n = in.n;
   const auto q = ws.q.first(n), k = ws.k.first(n), v = ws.v.first(n), o = ws.o.first(n);
-  const AttentionShape shape{.layer = w.plan.layer, .heads = c.heads, .kv_heads = c.kv_heads, .head_dim = c.head_dim,
+  const AttentionShape shape{.cache = w.plan.cache, .heads = c.heads, .kv_heads = c.kv_heads, .head_dim = c.head_dim,
                              .rotary_dim = c.rotary_dim, .rope_table = w.plan.rope_table, .pairing = c.rope_pairing,
-                             .window = w.plan.window, .scale = c.attention_scale, .softcap = c.attention_softcap};
+                             .window = w.plan.window, .scale = c.attention_scale, .softcap = c.attention_softcap, .alibi = c.alibi};
 
   const auto h = be.prepare(in, w.q.acts() | w.k.acts() | w.v.acts());  // quantised once, used three times
   matmul<B>(be, w.q, h, q);  // [n, H*D]
@@ -47,11 +47,34 @@ void attention(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B
   matmul<B>(be, w.o, be.prepare(o, w.o.acts()), ws.a.first(n));  // [n, d]
 }
 
+/// Mixture of experts: a router chooses U of E gated networks for each row. in [n, d] -> out [n, d].
+template <DecoderSpec S, class B>
+void experts(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, typename B::Rows in, typename B::Rows out, const Workspace<B>& ws) {
+  const int n = in.n, slots = n * c.experts_used;
+  const auto scores = ws.scores.first(n), x = ws.expert_in.first(slots), y = ws.expert_out.first(slots);
+  const auto gate = ws.expert_gate.first(slots), up = ws.expert_up.first(slots);
+  const auto& routes = ws.routes;
+  const auto multiply = [&](const ExpertLinear<B>& weight, const auto& from, typename B::Rows to) {
+    weight.visit([&](const auto& m) { be.expert_matmul(m, from, routes, to); });
+  };
+  matmul<B>(be, w.router, be.prepare(in, w.router.acts()), scores);  // [n, E]
+  be.route(scores, c.normalize_routes, routes);                      // softmax, the U best, their weights
+  be.gather(in, routes, x);                                          // [n*U, d], by expert
+  const auto h = be.prepare(x, w.expert_gate.acts() | w.expert_up.acts());
+  multiply(w.expert_gate, h, gate);                                  // [n*U, F]
+  multiply(w.expert_up, h, up);                                      // [n*U, F]
+  be.template activate_gate<S.activation>(gate, up);
+  multiply(w.expert_down, be.prepare(gate, w.expert_down.acts()), y);  // [n*U, d]
+  be.combine(y, routes, out);                                        // weighted sums, back in the rows' order
+}
+
 /// Feed-forward network: in [n, d] -> out [n, d].
 template <DecoderSpec S, class B>
-void ffn(typename B::Queue& be, const LayerWeights<B>& w, typename B::Rows in, typename B::Rows out, const Workspace<B>& ws) {
+void ffn(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, typename B::Rows in, typename B::Rows out, const Workspace<B>& ws) {
+  if constexpr (S.ffn == FfnKind::experts)
+    if (w.plan.experts) return experts<S, B>(be, c, w, in, out, ws);
   const auto up = ws.up.first(in.n);
-  if constexpr (S.ffn == FfnKind::gated) {
+  if constexpr (S.ffn != FfnKind::plain) {
     const auto gate = ws.gate.first(in.n);
     const auto h = be.prepare(in, w.gate.acts() | w.up.acts());
     matmul<B>(be, w.gate, h, gate);                         // [n, F]
@@ -70,13 +93,13 @@ template <DecoderSpec S, class B>
 void decoder_layer(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, int n, const Workspace<B>& ws) {
   const auto x = ws.x.first(n), h = ws.h.first(n), a = ws.a.first(n);
 
-  if constexpr (S.place == NormPlace::parallel_one || S.place == NormPlace::parallel_two) {
+  if constexpr (is_parallel(S.place)) {
     // x += attention(norm x) + ffn(norm' x); both branches read the same x
     constexpr bool two = S.place == NormPlace::parallel_two;
     be.template norm<S.norm>(x, w.attention_norm, h);
     if constexpr (two) be.template norm<S.norm>(x, w.ffn_norm, ws.h2.first(n));
     attention<S, B>(be, c, w, h, ws);
-    ffn<S, B>(be, w, two ? ws.h2.first(n) : h, ws.f.first(n), ws);
+    ffn<S, B>(be, c, w, two ? ws.h2.first(n) : h, ws.f.first(n), ws);
     be.add(a, ws.f.first(n), 1.f);
     be.add(x, a, c.residual_scale);
   } else {
@@ -89,7 +112,7 @@ void decoder_layer(typename B::Queue& be, const ModelConfig& c, const LayerWeigh
     be.add(x, a, c.residual_scale);
 
     if constexpr (before) be.template norm<S.norm>(x, w.ffn_norm, h);
-    ffn<S, B>(be, w, before ? h : x, a, ws);
+    ffn<S, B>(be, c, w, before ? h : x, a, ws);
     if constexpr (after) be.template norm<S.norm>(a, w.post_ffn_norm, a);
     be.add(x, a, c.residual_scale);
   }

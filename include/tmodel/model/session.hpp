@@ -22,7 +22,8 @@ struct SessionOptions {
   std::optional<KvType> kv = std::nullopt;  ///< none: f32 for models with F32 weights, f16 for all others
   int chunk = 256;             ///< rows computed at once; changes speed and workspace, never results
   bool all_logits = false;     ///< room for the logits of every token of a chunk, see append()
-  int rope_length = 0;         ///< positions that dynamic rope scaling is computed for; 0: context
+  int rope_length = 0;         ///< positions that dynamic rope scaling and longrope are computed for; 0: context
+  int start_position = 0;      ///< position of the first token, as the rotation counts
   WhenFull when_full = WhenFull::error;
   int keep = 0;                ///< tokens at the start that a shift keeps
 };
@@ -44,7 +45,8 @@ struct Lane {
   static QueueLimits limits(const ModelConfig& c, int rows, int sequences, int context) {
     return {.rows = rows, .sequences = sequences, .context = context,
             .widest_input = std::max({c.dim, c.heads * c.head_dim, c.ffn_dim}), .rotary_pairs = c.rotary_dim / 2,
-            .rope_tables = static_cast<int>(c.rope.size()), .heads = c.heads, .head_dim = c.head_dim};
+            .rope_tables = static_cast<int>(c.rope.size()), .heads = c.heads, .head_dim = c.head_dim,
+            .expert_rows = rows * c.experts_used, .expert_input = std::max(c.dim, c.expert_ffn_dim)};
   }
 };
 
@@ -54,8 +56,7 @@ class Session {
   using Kv = typename B::Kv;
 
   /// The options with every default filled in. Errors: bad_argument, unsupported.
-  static expected<SessionOptions> settle(const Model<B>& model, SessionOptions o) { return settle(model.config(), model.source(), o); }
-  static expected<SessionOptions> settle(const ModelConfig& c, const TensorSource& source, SessionOptions o) {
+  static expected<SessionOptions> settle(const ModelConfig& c, SessionOptions o) {
     const auto bad = [](const char* what, std::string expected, int got) {
       return fail(Errc::bad_argument, what, "session options", expected, std::to_string(got));
     };
@@ -67,10 +68,9 @@ class Session {
     if (o.rope_length == 0) o.rope_length = o.context;
     if (o.keep < 0 || (o.when_full == WhenFull::shift && o.keep > o.context / 2))
       return bad("keep", "at most half the context", o.keep);
-    if (!o.kv) {
-      const TensorInfo* k = source.find(tensor_name(Role::k, source.metadata.dialect, 0, ".weight"));
-      o.kv = k != nullptr && k->format == F32::gguf_id ? KvType::f32 : KvType::f16;
-    }
+    if (o.start_position < 0 || o.start_position > max_context)
+      return bad("start position", "0 to " + std::to_string(max_context), o.start_position);
+    if (!o.kv) o.kv = c.f32_weights ? KvType::f32 : KvType::f16;
     if (o.kv == KvType::q8_0 && c.head_dim % 32 != 0)
       return fail(Errc::unsupported, "q8_0 cache", "session options", "a head dimension that is a multiple of 32", std::to_string(c.head_dim));
     return o;
@@ -92,7 +92,7 @@ class Session {
       const ModelConfig& c = model.config();
       Session s;
       s.model_ = &model;
-      TMODEL_TRY(s.options_, settle(model, options));
+      TMODEL_TRY(s.options_, settle(c, options));
       auto counting = B::Arena::counting();
       lay_out(counting, c, model.spec(), s.options_);
       const QueueLimits limits = Lane<B>::limits(c, s.options_.chunk, 1, s.options_.context);
@@ -143,12 +143,21 @@ class Session {
     return {};
   }
 
-  /// Forgets everything from `position` on. Errors: bad_argument.
+  /// Forgets everything from `position` on. Where layers with a window no longer hold what they see from there, the
+  /// tokens before are computed anew, which takes as long as reading them did. Errors: bad_argument, and then those of
+  /// append(), after which the session is empty.
   expected<void> rewind(pos_t position) {
     if (position < 0 || position > length_)
       return fail(Errc::bad_argument, "position", "rewind", "0 to " + std::to_string(length_), std::to_string(position));
-    has_logits_ = has_logits_ && position == length_;
+    if (position == length_) return {};
+    has_logits_ = false;
     length_ = position;
+    if (position == 0) oldest_ = 0;
+    if (kv_shape(model_->config(), options_).window_begin(position) >= oldest_) return {};
+    length_ = oldest_ = 0;
+    if (auto again = append(std::span<const token_t>(history(), static_cast<std::size_t>(position))); !again)
+      return reset(tl::unexpected<Error>(std::move(again).error()));
+    has_logits_ = false;
     return {};
   }
 
@@ -158,6 +167,7 @@ class Session {
     TMODEL_CHECK(copy.lane_.queue.kv_copy(kv_, copy.kv_, length_));
     std::memcpy(copy.host_.data(), host_.data(), host_.size());
     copy.length_ = length_;
+    copy.oldest_ = oldest_;
     copy.has_logits_ = has_logits_;
     return copy;
   }
@@ -201,6 +211,7 @@ class Session {
     get(history(), static_cast<std::size_t>(length_) * sizeof(token_t));
     get(logits_row(0).data(), logits_row(0).size_bytes());
     has_logits_ = header.has_logits != 0;
+    oldest_ = kv_shape(model_->config(), options_).window_begin(length_);
     for (const token_t id : tokens())
       if (id < 0 || id >= model_->config().vocab) return reset(fail(Errc::bad_file, "session state holds an impossible token", "restore"));
     if (auto loaded = lane_.queue.kv_load(kv_, length_, in.subspan(static_cast<std::size_t>(at - in.data()))); !loaded)
@@ -216,12 +227,15 @@ class Session {
   /// First bytes of a saved state; everything that must be equal for it to mean the same.
   struct StateHeader {
     std::uint32_t magic = 0x31534D54;  // "TMS1"
-    std::int32_t layers = 0, dim = 0, kv_heads = 0, head_dim = 0, vocab = 0, rope_length = 0, kv_type = 0;
+    std::int32_t layers = 0, dim = 0, kv_heads = 0, head_dim = 0, vocab = 0, rope_length = 0, start_position = 0, kv_type = 0;
     std::int32_t length = 0, has_logits = 0;
   };
 
   static KvShape kv_shape(const ModelConfig& c, const SessionOptions& o) {
-    return {.layers = c.layers, .kv_heads = c.kv_heads, .head_dim = c.head_dim, .capacity = o.context, .type = *o.kv};
+    const auto windowed = static_cast<int>(std::count_if(c.plans.begin(), c.plans.end(), [](const LayerPlan& p) { return p.window > 0; }));
+    const int ring = windowed == 0 ? 0 : static_cast<int>(std::min<std::int64_t>(o.context, std::int64_t{c.window} - 1 + o.chunk));
+    return {.layers = c.layers - windowed, .windowed_layers = windowed, .kv_heads = c.kv_heads, .head_dim = c.head_dim, .capacity = o.context,
+            .ring = ring, .window = windowed == 0 ? 0 : c.window, .type = *o.kv};
   }
   static int logit_rows(const SessionOptions& o) noexcept { return o.all_logits ? o.chunk : 1; }
   static std::pair<Kv, Workspace<B>> lay_out(typename B::Arena& arena, const ModelConfig& c, const DecoderSpec& spec, const SessionOptions& o) {
@@ -246,13 +260,15 @@ class Session {
     const ModelConfig& c = model_->config();
     StateHeader h;
     h.layers = c.layers, h.dim = c.dim, h.kv_heads = c.kv_heads, h.head_dim = c.head_dim, h.vocab = c.vocab;
-    const bool dynamic = std::any_of(c.rope.begin(), c.rope.end(), [](const RopeParams& r) { return r.scaling == RopeScaling::dynamic; });
-    h.rope_length = dynamic ? options_.rope_length : 0, h.kv_type = static_cast<std::int32_t>(*options_.kv);
+    const bool by_length = std::any_of(c.rope.begin(), c.rope.end(), [](const RopeParams& r) {
+      return r.scaling == RopeScaling::dynamic || r.scaling == RopeScaling::longrope;
+    });
+    h.rope_length = by_length ? options_.rope_length : 0, h.start_position = options_.start_position, h.kv_type = static_cast<std::int32_t>(*options_.kv);
     h.length = length_, h.has_logits = has_logits_ ? 1 : 0;
     return h;
   }
   tl::unexpected<Error> reset(tl::unexpected<Error> error) {
-    length_ = 0;
+    length_ = oldest_ = 0;
     has_logits_ = false;
     return error;
   }
@@ -267,7 +283,7 @@ class Session {
     auto* ids = reinterpret_cast<token_t*>(moved.data());
     std::copy_n(history(), options_.keep, ids);
     std::copy_n(history() + length_ - (kept - options_.keep), kept - options_.keep, ids + options_.keep);
-    length_ = 0;
+    length_ = oldest_ = 0;
     AppendOptions quiet;
     quiet.cancel = o.cancel;
     return append(std::span<const token_t>(ids, static_cast<std::size_t>(kept)), quiet);
@@ -281,7 +297,7 @@ class Session {
     std::copy(tokens.begin(), tokens.end(), history() + length_);
     has_logits_ = false;
 
-    const StepSequence<Kv> sequence{.kv = &kv_, .rope = &rope_, .first_row = 0, .rows = n, .position = length_};
+    const StepSequence<Kv> sequence = admit(0, n);
     const Step<Kv> step{.tokens = {history() + length_, tokens.size()}, .sequences = {&sequence, 1},
                         .logit_rows = {row_indices(), static_cast<std::size_t>(m)}, .cancel = o.cancel};
     const bool finished = model_->forward(lane_.queue, step, lane_.workspace);
@@ -296,6 +312,12 @@ class Session {
     return {};
   }
 
+  /// This session's part of a step of n rows, which overwrites the oldest keys of layers with a window.
+  StepSequence<Kv> admit(int first_row, int n) {
+    if (const int ring = kv_shape(model_->config(), options_).ring; ring > 0) oldest_ = std::max(oldest_, length_ + n - ring);
+    return {.kv = &kv_, .rope = &rope_, .first_row = first_row, .rows = n, .position = length_, .origin = options_.start_position};
+  }
+
   const Model<B>* model_ = nullptr;
   SessionOptions options_;
   Lane<B> lane_;
@@ -303,6 +325,7 @@ class Session {
   Buffer host_;
   std::vector<RopeFrequencies> rope_;
   pos_t length_ = 0;
+  pos_t oldest_ = 0;  ///< first position that layers with a window still hold
   bool has_logits_ = false;
 };
 

@@ -29,10 +29,10 @@ TMODEL_INLINE void kv_read(KvType type, const std::byte* from, int n, f32* to) n
 
 /// Writes the kv heads of one row.
 template <class A>
-TMODEL_NOINLINE void kv_write_row(const HostKv& kv, std::byte* base, int layer, pos_t position, const f32* x) noexcept {
+TMODEL_NOINLINE void kv_write_row(const HostKv& kv, std::byte* base, const AttentionShape& shape, pos_t position, const f32* x) noexcept {
   const int n = kv.shape.head_dim;
   for (int h = 0; h < kv.shape.kv_heads; ++h, x += n) {
-    std::byte* const to = base + kv.offset(layer, h, position);
+    std::byte* const to = kv.lane(base, shape, h).at(position);
     if (kv.shape.type == KvType::f32)
       std::memcpy(to, x, static_cast<std::size_t>(n) * sizeof(f32));
     else if (kv.shape.type == KvType::f16)
@@ -48,6 +48,7 @@ struct AttentionTile {
   f32* out;
   int row_stride;  ///< elements from row to row, of q and of out
   int rows, heads;
+  int head;  ///< the first of them
   int kv_head;
   pos_t position;  ///< of the first row
 };
@@ -137,6 +138,11 @@ TMODEL_INLINE f32 soften(f32* s, int a, int b, f32 scale, f32 softcap, bool firs
   return keep;
 }
 
+/// Adds what alibi gives the keys at block + [a, b) to their scores.
+inline void add_alibi(f32* scores, int a, int b, f32 slope, pos_t block) noexcept {
+  for (int i = a; i < b; ++i) scores[i] += alibi_bias(slope, block + i);
+}
+
 /// out = softmax(scale * q kT) v for every row and head of the tile.
 template <class A>
 TMODEL_NOINLINE void attend_tile(const HostKv& kv, const AttentionShape& shape, const AttentionTile& t) noexcept {
@@ -152,17 +158,16 @@ TMODEL_NOINLINE void attend_tile(const HostKv& kv, const AttentionShape& shape, 
 
   const pos_t lowest = first_key(0), end = end_key(t.rows - 1);
   // Converts positions [at, at + key_group); those outside of what the tile sees repeat its outermost ones.
-  const auto convert = [&](const std::byte* base, pos_t at) {
-    for (int i = 0; i < key_group; ++i) {
-      const pos_t position = std::clamp(at + i, lowest, end - 1);
-      kv_read<A>(kv.shape.type, base + kv.offset(shape.layer, t.kv_head, position), d, group + i * stride);
-    }
+  const HostLane keys = kv.lane(kv.keys, shape, t.kv_head), values = kv.lane(kv.values, shape, t.kv_head);
+  const auto convert = [&](const HostLane& lane, pos_t at) {
+    for (int i = 0; i < key_group; ++i)
+      kv_read<A>(kv.shape.type, lane.at(std::clamp(at + i, lowest, end - 1)), d, group + i * stride);
   };
 
   for (pos_t block = lowest / key_block * key_block; block < end; block += key_block) {
     const pos_t low = std::max(lowest, block) / key_group * key_group, high = std::min(end, block + key_block);
     for (pos_t at = low; at < high; at += key_group) {
-      convert(kv.keys, at);
+      convert(keys, at);
       for (int r = 0; r < t.rows; ++r) {
         if (at >= end_key(r) || at + key_group <= first_key(r)) continue;
         for (int h = 0; h < t.heads; ++h)
@@ -175,6 +180,7 @@ TMODEL_NOINLINE void attend_tile(const HostKv& kv, const AttentionShape& shape, 
       const bool first = first_key(r) >= block;
       for (int h = 0; h < t.heads; ++h) {
         const int s = r * t.heads + h;
+        if (shape.alibi) add_alibi(scores[s], a, b, alibi_slope(t.head + h, shape.heads), block);
         const f32 keep = soften<A>(scores[s], a, b, shape.scale, shape.softcap, first, states[s]);
         f32* const out = t.out + head_offset(r, h);
         if (first)
@@ -184,7 +190,7 @@ TMODEL_NOINLINE void attend_tile(const HostKv& kv, const AttentionShape& shape, 
       }
     }
     for (pos_t at = low; at < high; at += key_group) {
-      convert(kv.values, at);
+      convert(values, at);
       for (int r = 0; r < t.rows; ++r) {
         const int a = std::max(first_key(r) - at, 0), b = std::min(end_key(r) - at, key_group);
         if (a >= b) continue;

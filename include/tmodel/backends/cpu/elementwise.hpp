@@ -43,6 +43,15 @@ TMODEL_NOINLINE void scale_and_cap_row(f32* x, int n, f32 scale, f32 cap) noexce
     transform<A>(x, x, n, [=](F v, F) { return F(cap) * tanh<A>(v * F(scale) / F(cap)); });
 }
 
+/// x = exp(x - largest); returns the sum of it.
+template <class A>
+TMODEL_NOINLINE f32 exp_sum(f32* x, int n, f32 largest) noexcept {
+  transform<A>(x, x, n, [=](Floats<A> v, Floats<A>) { return exp<A>(v - Floats<A>(largest)); });
+  f32 sum = 0;
+  for (int i = 0; i < n; ++i) sum += x[i];
+  return sum;
+}
+
 /// Sum of fn(x[i]), by two accumulators and a fixed tree.
 template <class A, class Fn>
 TMODEL_INLINE f32 sum_over(const f32* x, int n, Fn fn) noexcept {

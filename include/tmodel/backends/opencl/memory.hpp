@@ -37,17 +37,31 @@ struct Matrix {
   int columns = 0;
 };
 
-/// Keys and values of one session: for each layer and kv head `capacity` consecutive vectors, as on the host.
+/// A weight [rows, columns] of each expert, below each other.
+template <class Q>
+struct Experts {
+  cl_mem buffer = nullptr;
+  int rows = 0;
+  int columns = 0;
+};
+
+/// Which experts the rows of a step go to. A slot is one row for one expert; slots stand in the order of experts.
+struct Routes {
+  int experts = 0;
+  int used = 0;
+  cl_mem slot = nullptr;    ///< [rows, used], the slots of a row, the likeliest expert first
+  cl_mem weight = nullptr;  ///< [rows, used]
+  cl_mem expert = nullptr;  ///< [slots]
+  cl_mem row = nullptr;     ///< [slots]
+  cl_mem first = nullptr;   ///< [experts]
+};
+
+/// Keys and values of one session, as KvShape lays them out.
 struct Kv {
   cl_mem keys = nullptr;
   cl_mem values = nullptr;
   KvShape shape;
-
-  std::size_t row_bytes() const noexcept { return kv_row_bytes(shape.type, shape.head_dim); }
-  std::size_t lanes() const noexcept {
-    return static_cast<std::size_t>(shape.layers) * static_cast<std::size_t>(shape.kv_heads);
-  }
-  std::size_t lane_bytes() const noexcept { return static_cast<std::size_t>(shape.capacity) * row_bytes(); }
+  std::size_t bytes() const noexcept { return shape.vectors() * shape.row_bytes(); }
 };
 
 /// Hands out device buffers, or counts what it would hand out: the same calls make the plan and then the memory.
@@ -134,10 +148,29 @@ class Arena {
     return {buffer, rows, columns};
   }
 
+  /// A weight of each expert, wherever in the file; all are copied into one buffer.
+  template <class Q>
+  Experts<Q> experts(std::span<const std::span<const std::byte>> parts, int rows, int columns) {
+    const std::size_t each = parts.empty() ? 0 : parts.front().size(), bytes = each * parts.size();
+    const cl_mem buffer = make(bytes, Purpose::weights_copied);
+    if (buffer == nullptr) return {nullptr, rows, columns};
+    for (std::size_t e = 0; e < parts.size(); ++e) upload(buffer, e * each, parts[e]);
+    clear(buffer, bytes, padded(bytes));
+    return {buffer, rows, columns};
+  }
+  template <class Q>
+  Experts<Q> experts(const Matrix<Q>& all, int count) { return {all.buffer, all.rows / count, all.columns}; }
+
+  Routes routes(int rows, int experts, int used) {
+    const auto ints = [&](int n) { return scratch(size(n, sizeof(cl_int))); };
+    const int slots = rows * used;
+    return {experts, used, ints(slots), ints(slots), ints(slots), ints(slots), ints(experts)};
+  }
+
   Kv kv(const KvShape& shape) {
     Kv kv{nullptr, nullptr, shape};
-    kv.keys = zeroed(kv.lanes() * kv.lane_bytes(), Purpose::kv_cache);
-    kv.values = zeroed(kv.lanes() * kv.lane_bytes(), Purpose::kv_cache);
+    kv.keys = zeroed(kv.bytes(), Purpose::kv_cache);
+    kv.values = zeroed(kv.bytes(), Purpose::kv_cache);
     return kv;
   }
 

@@ -7,6 +7,7 @@
 #include "tmodel/backends/opencl/device.hpp"
 #include "tmodel/backends/opencl/kernels/attention.cl.hpp"
 #include "tmodel/backends/opencl/kernels/common.cl.hpp"
+#include "tmodel/backends/opencl/kernels/experts.cl.hpp"
 #include "tmodel/backends/opencl/kernels/formats.cl.hpp"
 #include "tmodel/backends/opencl/kernels/matmul.cl.hpp"
 #include "tmodel/backends/opencl/kernels/rows.cl.hpp"
@@ -29,6 +30,10 @@ enum class Kernel : std::uint8_t {
   add,
   select_rows,
   finish_logits,
+  route,
+  sort_routes,
+  gather,
+  combine,
   activate_gate,                 // silu, gelu_tanh, gelu_erf
   activate = activate_gate + 3,  // silu, gelu_tanh, gelu_erf
   kv_store = activate + 3,       // f32, f16, q8_0
@@ -43,6 +48,10 @@ inline constexpr std::array<const char*, static_cast<std::size_t>(Kernel::count)
     "add",
     "select_rows",
     "finish_logits",
+    "route",
+    "sort_routes",
+    "gather",
+    "combine",
     "activate_gate_silu",
     "activate_gate_gelu_tanh",
     "activate_gate_gelu_erf",
@@ -105,7 +114,8 @@ constexpr std::size_t index_of(FormatKernel kernel) noexcept {
 template <class FormatList>
 std::vector<const char*> program_sources() {
   namespace k = kernels;
-  std::vector<const char*> sources{k::common, k::norm, k::rope, k::elementwise, k::matmul_sizes};
+  std::vector<const char*> sources{k::common, k::norm, k::rope, k::elementwise, k::route, k::sort_routes, k::move_rows,
+                                   k::alibi, k::matmul_sizes};
   FormatList::for_each([&]<class Q>() {
     for (const char* text : {k::format_source<Q>, k::one_row, k::matmul, k::four_rows, k::matmul, k::embed})
       sources.push_back(text);

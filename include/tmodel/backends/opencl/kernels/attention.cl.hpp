@@ -71,21 +71,40 @@ static inline void kv_write_q8_0(global uchar* row, size_t b, global const float
 }
 )CL";
 
-/// Items: element or block of a head, kv head, row of the sequence. first_row: of the sequence in k and v.
+/// Items: element or block of a head, kv head, row of the sequence. first_row: of the sequence in k and v. base: vectors
+/// before the layer's lanes, which are rings of `capacity`.
 inline constexpr char kv_store[] = R"CL(
 kernel void JOIN(kv_store_, KV)(global const float* k, global const float* v, global uchar* keys, global uchar* values,
-                                int first_row, int position, int layer, int kv_heads, int head_dim, int capacity) {
+                                int first_row, int position, ulong base, int kv_heads, int head_dim, int capacity) {
   const size_t dim = (size_t)head_dim;
   const size_t i = get_global_id(0);
   const size_t head = get_global_id(1);
   const size_t row = get_global_id(2);
-  const size_t lane = (size_t)layer * (size_t)kv_heads + head;
-  const size_t to = (lane * (size_t)capacity + (size_t)position + row) * KV_ROW_BYTES(dim);
+  const size_t vector = (size_t)base + head * (size_t)capacity + ((size_t)position + row) % (size_t)capacity;
+  const size_t to = vector * KV_ROW_BYTES(dim);
   const size_t from = (((size_t)first_row + row) * (size_t)kv_heads + head) * dim;
   if (i < dim / KV_STEP) {
     JOIN(kv_write_, KV)(keys + to, i, k + from);
     JOIN(kv_write_, KV)(values + to, i, v + from);
   }
+}
+)CL";
+
+/// As alibi_slope() and alibi_bias() in core/step.hpp.
+inline constexpr char alibi[] = R"CL(
+static inline float round_to_bf16(float x) {
+  const uint bits = as_uint(x);
+  return as_float((bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u);
+}
+static inline float alibi_slope(int head, int heads) {
+  int log = 0;
+  while (2 << log <= heads) ++log;
+  const int power = 1 << log;
+  const int steps = head < power ? head + 1 : 2 * (head - power) + 1;
+  return round_to_bf16(exp2(-ldexp((float)steps, head < power ? 3 - log : 2 - log)));
+}
+static inline float alibi_bias(float slope, size_t position) {
+  return round_to_bf16(slope * round_to_bf16((float)position));
 }
 )CL";
 
@@ -95,8 +114,8 @@ kernel void JOIN(kv_store_, KV)(global const float* k, global const float* v, gl
 inline constexpr char attend[] = R"CL(
 kernel GROUP_OF_64 void JOIN(attend_, KV)(global const float* q, global const uchar* keys, global const uchar* values,
                                           global float* out, local float* query, local float* result, int first_row,
-                                          int position, int layer, int heads, int kv_heads, int head_dim, int capacity,
-                                          int window, float scale, float softcap) {
+                                          int position, ulong base, int heads, int kv_heads, int head_dim, int capacity,
+                                          int window, float scale, float softcap, int alibi) {
   local float part[GROUP];
   local float weights[GROUP];
   const size_t dim = (size_t)head_dim;
@@ -106,10 +125,12 @@ kernel GROUP_OF_64 void JOIN(attend_, KV)(global const float* q, global const uc
   const int own = position + (int)get_group_id(1);
   const size_t begin = window > 0 ? (size_t)max(own - (window - 1), 0) : 0;
   const size_t end = (size_t)own + 1;
-  const size_t lane = (size_t)layer * (size_t)kv_heads + head / (size_t)(heads / kv_heads);
+  const size_t ring = (size_t)capacity;
+  const size_t lane = (size_t)base + head / (size_t)(heads / kv_heads) * ring;
   const size_t row_bytes = KV_ROW_BYTES(dim);
-  keys += lane * (size_t)capacity * row_bytes;
-  values += lane * (size_t)capacity * row_bytes;
+  keys += lane * row_bytes;
+  values += lane * row_bytes;
+  const float slope = alibi != 0 ? alibi_slope((int)head, heads) : 0.0f;
   q += (row * (size_t)heads + head) * dim;
   out += (row * (size_t)heads + head) * dim;
   for (size_t i = item; i < dim; i += GROUP) {
@@ -125,13 +146,15 @@ kernel GROUP_OF_64 void JOIN(attend_, KV)(global const float* q, global const uc
     const bool seen = j >= begin && j < end;
     float score = -FLT_MAX;
     if (seen) {
-      global const uchar* key = keys + j * row_bytes;
+      global const uchar* key = keys + j % ring * row_bytes;
       float8 sums = (float8)(0.0f);
       for (size_t e = 0; e < dim / 8; ++e)
         sums = MULTIPLY_ADD(vload8(e, query), JOIN(kv_eight_, KV)(key, e), sums);
       float tail = 0.0f;
       for (size_t i = dim / 8 * 8; i < dim; ++i) tail = MULTIPLY_ADD(query[i], JOIN(kv_at_, KV)(key, i), tail);
-      score = (sum_of_8(sums) + tail) * scale;
+      score = sum_of_8(sums) + tail;
+      if (alibi != 0) score += alibi_bias(slope, j);
+      score *= scale;
       if (softcap != 0.0f) score = softcap * tanh(score / softcap);
     }
     const float before = largest;
@@ -146,7 +169,7 @@ kernel GROUP_OF_64 void JOIN(attend_, KV)(global const float* q, global const uc
     for (size_t i = item; i < dim; i += GROUP) {
       float sum = result[i] * kept;
       for (size_t w = first; w < last; ++w)
-        sum = MULTIPLY_ADD(weights[w], JOIN(kv_at_, KV)(values + (block + w) * row_bytes, i), sum);
+        sum = MULTIPLY_ADD(weights[w], JOIN(kv_at_, KV)(values + (block + w) % ring * row_bytes, i), sum);
       result[i] = sum;
     }
     barrier(CLK_LOCAL_MEM_FENCE);

@@ -6,7 +6,7 @@ namespace tmodel::inline v0::opencl::kernels {
 
 /// LANES items share an output: item l adds blocks l, l + LANES, ... into eight partial sums each, which then go
 /// through fixed trees. A group computes OUTPUTS outputs for ROWS rows; ROWS is a macro, so that a prompt reads weights
-/// less often.
+/// less often. With several experts' weights below each other, experts says whose a row wants; a group has one row then.
 inline constexpr char matmul_sizes[] = R"CL(
 #define LANES 8
 #define OUTPUTS (GROUP / LANES)
@@ -24,8 +24,8 @@ inline constexpr char four_rows[] = R"CL(
 
 inline constexpr char matmul[] = R"CL(
 kernel GROUP_OF_64 void JOIN(JOIN(matmul_, FORMAT), JOIN(_, ROWS))(
-    global const uchar* weights, global const float* x, global float* y, global const float* bias, int has_bias, int rows,
-    int columns, int outputs) {
+    global const uchar* weights, global const float* x, global float* y, global const float* bias, int has_bias,
+    global const int* experts, int of_experts, int rows, int columns, int outputs) {
   local float part[ROWS * GROUP];
   const size_t width = (size_t)columns;
   const size_t blocks = width / (8 * EIGHTS);
@@ -34,7 +34,8 @@ kernel GROUP_OF_64 void JOIN(JOIN(matmul_, FORMAT), JOIN(_, ROWS))(
   const size_t lane = item % LANES;
   const size_t output = get_group_id(0) * OUTPUTS + item / LANES;
   const size_t first = get_group_id(1) * ROWS;
-  global const uchar* w = weights + min(output, (size_t)outputs - 1) * row_bytes;
+  const size_t expert = of_experts != 0 ? (size_t)experts[first] : 0;
+  global const uchar* w = weights + (expert * (size_t)outputs + min(output, (size_t)outputs - 1)) * row_bytes;
 
   global const float* xs[ROWS];
   float8 sums[ROWS];
