@@ -287,10 +287,15 @@ std::vector<f32> run_attention(const AttentionCase& c, int threads) {
           h.q.push_back(arena.template matrix<F32>(qs[s].bytes(), longest, q_columns));
           h.k.push_back(arena.template matrix<F32>(ks[s].bytes(), longest, kv_columns));
           h.v.push_back(arena.template matrix<F32>(vs[s].bytes(), longest, kv_columns));
-          h.kv.push_back(arena.kv({.layers = c.shape.layer + 1,
+          const int capacity = c.spans[s].position + c.spans[s].rows, layers = c.shape.cache + 1;
+          const bool windowed = c.shape.window > 0;
+          h.kv.push_back(arena.kv({.layers = windowed ? 1 : layers,
+                                   .windowed_layers = windowed ? layers : 1,
                                    .kv_heads = c.shape.kv_heads,
                                    .head_dim = c.shape.head_dim,
-                                   .capacity = c.spans[s].position + c.spans[s].rows,
+                                   .capacity = capacity,
+                                   .ring = std::min(capacity, std::max(c.shape.window, 1) - 1 + c.spans[s].rows),
+                                   .window = std::max(c.shape.window, 1),
                                    .type = c.type}));
         }
         h.q_rows = arena.rows(rows, q_columns);
@@ -307,18 +312,21 @@ std::vector<f32> run_attention(const AttentionCase& c, int threads) {
         for (int i = 0; i < rows; ++i) tokens[static_cast<std::size_t>(i)] = i;
         const int last = 0;
         for (std::size_t s = 0; s < c.spans.size(); ++s) {  // what is cached before this step
-          const int n = c.spans[s].position;
-          if (n == 0) continue;
-          const StepSequence<typename B::Kv> sequence{
-              .kv = &h.kv[s], .rope = &rope, .first_row = 0, .rows = n, .position = 0};
-          queue.begin({.tokens = {tokens.data(), static_cast<std::size_t>(n)},
-                       .sequences = {&sequence, 1},
-                       .logit_rows = {&last, 1}});
-          queue.embed(h.k[s], h.k_rows.first(n), 1.f);
-          queue.embed(h.v[s], h.v_rows.first(n), 1.f);
-          if (c.rotate) queue.rope(h.k_rows.first(n), c.shape.kv_heads, c.shape);
-          queue.kv_store(c.shape, h.k_rows.first(n), h.v_rows.first(n));
-          download(queue, h.k_rows.first(n));  // the step's spans live until a download
+          const int before = c.spans[s].position;
+          const int most = c.shape.window > 0 ? c.spans[s].rows : before;  // a ring has room for that many rows
+          for (int at = 0; at < before; at += most) {
+            const int n = std::min(most, before - at);
+            const StepSequence<typename B::Kv> sequence{
+                .kv = &h.kv[s], .rope = &rope, .first_row = 0, .rows = n, .position = at};
+            queue.begin({.tokens = {tokens.data() + at, static_cast<std::size_t>(n)},
+                         .sequences = {&sequence, 1},
+                         .logit_rows = {&last, 1}});
+            queue.embed(h.k[s], h.k_rows.first(n), 1.f);
+            queue.embed(h.v[s], h.v_rows.first(n), 1.f);
+            if (c.rotate) queue.rope(h.k_rows.first(n), c.shape.kv_heads, c.shape);
+            queue.kv_store(c.shape, h.k_rows.first(n), h.v_rows.first(n));
+            download(queue, h.k_rows.first(n));  // the step's spans live until a download
+          }
         }
         std::vector<StepSequence<typename B::Kv>> sequences;
         int first = 0;

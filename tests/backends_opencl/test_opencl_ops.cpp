@@ -275,8 +275,15 @@ std::vector<f32> attention(L& lab, const AttentionCase& c, std::vector<std::pair
   int total = 0;
   std::vector<typename L::Kv*> kvs;
   for (const auto& [before, rows] : before_and_rows) {
-    kvs.push_back(lab.kv(
-        {.layers = 2, .kv_heads = c.kv_heads, .head_dim = c.head_dim, .capacity = before + rows + 1, .type = c.type}));
+    const bool windowed = c.window > 0;
+    kvs.push_back(lab.kv({.layers = windowed ? 0 : 2,
+                          .windowed_layers = windowed ? 2 : 0,
+                          .kv_heads = c.kv_heads,
+                          .head_dim = c.head_dim,
+                          .capacity = before + rows + 1,
+                          .ring = before + rows + 1,
+                          .window = c.window,
+                          .type = c.type}));
     if (before > 0) {  // one step per session: what was there
       const auto k = lab.rows(
           before, random_floats(static_cast<std::size_t>(before * kv_width), 18 + static_cast<unsigned>(total)));

@@ -97,7 +97,7 @@ TYPED_TEST(SessionTest, a_damaged_state_is_refused) {
   EXPECT_EQ(s.restore(broken).error().code, Errc::bad_file);
   EXPECT_EQ(s.length(), 9);
   broken = state;
-  std::memset(broken.data() + 40, 0x7F, 4);  // the first token
+  std::memset(broken.data() + 44, 0x7F, 4);  // the first token
   EXPECT_EQ(s.restore(broken).error().code, Errc::bad_file);
   EXPECT_EQ(s.length(), 0);
   auto small = tiny::must(Session<TypeParam>::make(*this->model, {.context = 4}));
