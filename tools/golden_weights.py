@@ -21,7 +21,8 @@ LAYOUTS = {
     "block_sparse_moe": {r"\.mlp\.": ".block_sparse_moe.", r"\.gate_proj\.": ".w1.", r"\.up_proj\.": ".w3.",
                          r"\.down_proj\.": ".w2."},
     "model.language_model": {},
-    "language_model.model": {r"^model\.language_model\.": "language_model.model.", r"^model\.": "",
+    "language_model.model": {r"^model\.language_model\.": "language_model.model.",
+                             r"^model\.vision_tower\.": "vision_tower.vision_model.", r"^model\.": "",
                              r"^lm_head\.": "language_model.lm_head."},
 }
 SPLIT_EXPERTS = ("experts", "block_sparse_moe")  # layouts with a tensor for each expert

@@ -7,7 +7,7 @@ def gemma2(**changes):
     """Caps and scalar are unlike the released ones: those would hardly show in models as small as this."""
     return changed({"architectures": ["Gemma2ForCausalLM"], "attention_bias": False, "attention_dropout": 0.0,
                     "attn_logit_softcapping": 2.0, "bos_token_id": 2, "eos_token_id": 1,
-                    "final_logit_softcapping": 0.5, "head_dim": 12, "hidden_act": "gelu_pytorch_tanh",
+                    "final_logit_softcapping": 1.5, "head_dim": 12, "hidden_act": "gelu_pytorch_tanh",
                     "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 32, "initializer_range": 0.02,
                     "intermediate_size": 43, "max_position_embeddings": 128, "model_type": "gemma2",
                     "num_attention_heads": 4, "num_hidden_layers": 2, "num_key_value_heads": 2, "pad_token_id": 0,
@@ -34,7 +34,7 @@ def cases():
          "a scalar of hidden / heads for head_dim 16"),
         ("no_caps", gemma2(attn_logit_softcapping=None, final_logit_softcapping=None), "both caps null"),
         ("attention_cap_only", gemma2(attn_logit_softcapping=1.0, final_logit_softcapping=None), "no final cap"),
-        ("final_cap_only_mqa", gemma2(attn_logit_softcapping=None, final_logit_softcapping=1.0,
+        ("final_cap_only_mqa", gemma2(attn_logit_softcapping=None, final_logit_softcapping=1.2,
                                       num_key_value_heads=1), "no attention cap, MQA"),
         ("layer_types", gemma2(num_hidden_layers=3, sliding_window=6, layer_types=[
             "full_attention", "sliding_attention", "sliding_attention"]), "windows by layer_types"),
