@@ -42,9 +42,12 @@ void attention(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B
     be.rope(q, c.heads, shape);
     be.rope(k, c.kv_heads, shape);
   }
+  ws.tap(be, Tap::q, w.plan.layer, q), ws.tap(be, Tap::k, w.plan.layer, k), ws.tap(be, Tap::v, w.plan.layer, v);
   be.kv_store(shape, k, v);
   be.attend(shape, q, o);                                          // [n, H*D]
+  ws.tap(be, Tap::heads, w.plan.layer, o);
   matmul<B>(be, w.o, be.prepare(o, w.o.acts()), ws.a.first(n));  // [n, d]
+  ws.tap(be, Tap::attention, w.plan.layer, ws.a.first(n));
 }
 
 /// Mixture of experts: a router chooses U of E gated networks for each row. in [n, d] -> out [n, d].
@@ -92,30 +95,36 @@ void ffn(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, 
 template <DecoderSpec S, class B>
 void decoder_layer(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, int n, const Workspace<B>& ws) {
   const auto x = ws.x.first(n), h = ws.h.first(n), a = ws.a.first(n);
+  const auto tap = [&](Tap which, typename B::Rows rows) { ws.tap(be, which, w.plan.layer, rows); };
 
   if constexpr (is_parallel(S.place)) {
     // x += attention(norm x) + ffn(norm' x); both branches read the same x
     constexpr bool two = S.place == NormPlace::parallel_two;
     be.template norm<S.norm>(x, w.attention_norm, h);
-    if constexpr (two) be.template norm<S.norm>(x, w.ffn_norm, ws.h2.first(n));
+    tap(Tap::attention_norm, h);
+    if constexpr (two) be.template norm<S.norm>(x, w.ffn_norm, ws.h2.first(n)), tap(Tap::ffn_norm, ws.h2.first(n));
     attention<S, B>(be, c, w, h, ws);
     ffn<S, B>(be, c, w, two ? ws.h2.first(n) : h, ws.f.first(n), ws);
+    tap(Tap::ffn, ws.f.first(n));
     be.add(a, ws.f.first(n), 1.f);
     be.add(x, a, c.residual_scale);
   } else {
     // x += [norm] attention([norm] x);  x += [norm] ffn([norm] x)
     constexpr bool before = S.place != NormPlace::post;
     constexpr bool after = S.place == NormPlace::post || S.place == NormPlace::sandwich;
-    if constexpr (before) be.template norm<S.norm>(x, w.attention_norm, h);
+    if constexpr (before) be.template norm<S.norm>(x, w.attention_norm, h), tap(Tap::attention_norm, h);
     attention<S, B>(be, c, w, before ? h : x, ws);
     if constexpr (after) be.template norm<S.norm>(a, w.post_attention_norm, a);
     be.add(x, a, c.residual_scale);
+    tap(Tap::middle, x);
 
-    if constexpr (before) be.template norm<S.norm>(x, w.ffn_norm, h);
+    if constexpr (before) be.template norm<S.norm>(x, w.ffn_norm, h), tap(Tap::ffn_norm, h);
     ffn<S, B>(be, c, w, before ? h : x, a, ws);
+    tap(Tap::ffn, a);
     if constexpr (after) be.template norm<S.norm>(a, w.post_ffn_norm, a);
     be.add(x, a, c.residual_scale);
   }
+  tap(Tap::residual, x);
 }
 
 /// All layers and the head. Leaves logits [m, V] of the step's logit rows in ws.logits. False: cancelled or failed.
@@ -126,6 +135,7 @@ bool forward(typename B::Queue& be, const ModelConfig& c, const Weights<B>& w, c
 
   be.begin(step);
   w.embedding.visit([&](const auto& table) { be.embed(table, x, c.embedding_scale); });
+  ws.tap(be, Tap::embedding, -1, x);
   for (const LayerWeights<B>& layer : w.layers) {
     decoder_layer<S, B>(be, c, layer, n, ws);
     if (!be.end_layer()) return false;
@@ -133,8 +143,10 @@ bool forward(typename B::Queue& be, const ModelConfig& c, const Weights<B>& w, c
   if (m == 0) return true;
   be.select(x, last);
   be.template norm<S.norm>(last, w.output_norm, last);
+  ws.tap(be, Tap::output_norm, -1, last);
   matmul<B>(be, w.output, be.prepare(last, w.output.acts()), logits);
   be.finish_logits(logits, c.logit_scale, c.final_softcap);
+  ws.tap(be, Tap::logits, -1, logits);
   return true;
 }
 

@@ -143,6 +143,9 @@ class Session {
     return {};
   }
 
+  /// Tells an observer of the intermediates of every further chunk; an empty one ends that.
+  void observe(Observer<B> observer) noexcept { lane_.workspace.tap = observer; }
+
   /// Forgets everything from `position` on. Where layers with a window no longer hold what they see from there, the
   /// tokens before are computed anew, which takes as long as reading them did. Errors: bad_argument, and then those of
   /// append(), after which the session is empty.

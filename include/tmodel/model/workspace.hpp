@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "tmodel/core/concepts.hpp"
+#include "tmodel/model/tap.hpp"
 
 namespace tmodel::inline v0 {
 
@@ -24,6 +25,7 @@ struct Workspace {
   Rows expert_in, expert_gate, expert_up, expert_out;  ///< rows by expert [n*U, d], [n*U, F of an expert], the same, [n*U, d]
   Rows last;         ///< residual of the m rows [m, d]
   Rows logits;       ///< [m, V]
+  Observer<B> tap{};  ///< costs a comparison with null where nobody listens
 
   static Workspace lay_out(typename B::Arena& arena, const ModelConfig& c, const DecoderSpec& spec, int rows, int logit_rows) {
     Workspace ws;
