@@ -72,3 +72,12 @@ function(tmodel_add_program name)
     target_link_libraries(${name} PRIVATE tmodel::${backend})
   endforeach()
 endfunction()
+
+# For programs that no test runs: with TMODEL_UNRUN_FLAGS they are compiled by these flags and named so that nobody takes
+# them for the real ones.
+function(tmodel_unrun_program name)
+  if(TMODEL_UNRUN_FLAGS)
+    target_compile_options(${name} PRIVATE ${TMODEL_UNRUN_FLAGS})
+    set_target_properties(${name} PROPERTIES OUTPUT_NAME ${name}_only_built)
+  endif()
+endfunction()

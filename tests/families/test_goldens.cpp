@@ -15,6 +15,9 @@ constexpr f64 cpu_float_bound = 1e-4;
 // 8-bit activations: about 0.4 % noise per product, averaged over the row. Text is not compared then.
 constexpr f64 cpu_quantised_bound = 6e-2;
 
+// Bits do not depend on threads (test_same_bits.cpp), and two of them spend most of a tiny model's time waiting.
+constexpr int golden_threads = 1;
+
 TEST(Goldens, cover_every_branch_of_both_families) {
   const auto goldens = golden::all();
   EXPECT_GE(goldens.size(), 30u);
@@ -32,7 +35,7 @@ TEST(Goldens, cover_every_branch_of_both_families) {
 TEST(Goldens, reference_equals_transformers) {
   for (const auto& g : golden::all()) {
     SCOPED_TRACE(g.folder.filename().string() + ": " + g.note);
-    const auto r = golden::compute<Reference<f32>>(g);
+    const auto r = golden::compute<Reference<f32>>(g, {.executor = {}, .threads = golden_threads});
     ASSERT_TRUE(r) << r.error().message();
     EXPECT_LE(r->worst, reference_bound);
     EXPECT_EQ(r->greedy, g.greedy);
@@ -42,7 +45,7 @@ TEST(Goldens, reference_equals_transformers) {
 TEST(Goldens, cpu_equals_transformers) {
   for (const auto& g : golden::all()) {
     SCOPED_TRACE(g.folder.filename().string() + ": " + g.note);
-    const auto r = golden::compute<CpuSimd<f32>>(g);
+    const auto r = golden::compute<CpuSimd<f32>>(g, {.executor = {}, .threads = golden_threads});
     ASSERT_TRUE(r) << r.error().message();
     EXPECT_LE(r->worst, g.quantised() ? cpu_quantised_bound : cpu_float_bound);
     if (!g.quantised()) {

@@ -1,6 +1,6 @@
 #pragma once
 // Damages a tiny model in seeded, repeatable ways and hands each result to a consumer: the driver of mutation programs.
-// The program includes counted_new.hpp; run_mutations() watches the live bytes, the time and the error texts.
+// The program contains counted_new.cpp; run_mutations() watches the live bytes, the time and the error texts.
 
 #include <chrono>
 #include <cstdio>
@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "io/counted_new.hpp"
+#include "io/allocations.hpp"
 #include "io/read_everything.hpp"
 #include "io/tiny_files.hpp"
 #include "tmodel/core/function_ref.hpp"
@@ -249,17 +249,14 @@ inline void report_crashes() {
 inline void report_crashes() {}
 #endif
 
-/// Runs COUNT mutations of SEED from number FIRST on (arguments in this order; 2000, 1, 0) and prints one line.
+/// Runs `count` mutations of `seed` from number `first` on and prints one line.
 /// `consume` uses the model in whatever way and returns no error if all went well; errors are values to be judged here.
-/// Returns the exit status: 1 if more than 64 MB were live at once, one mutation took more than 10 s, an error had no
-/// readable text, or all were accepted or refused (then the test would prove nothing).
-inline int run_mutations(int argc, char** argv, FunctionRef<expected<void>(const MutatedModel&)> consume) {
+/// False if more than 64 MB were live at once, one mutation took more than 10 s, an error had no readable text, or all
+/// were accepted or refused (then the test would prove nothing).
+inline bool run_mutations(std::uint64_t count, std::uint64_t seed, std::uint64_t first,
+                          FunctionRef<expected<void>(const MutatedModel&)> consume) {
   constexpr std::size_t most_bytes = 64u << 20;
   constexpr double most_seconds = 10;
-  const auto argument = [&](int i, std::uint64_t otherwise) {
-    return argc > i ? std::strtoull(argv[i], nullptr, 10) : otherwise;
-  };
-  const std::uint64_t count = argument(1, 2000), seed = argument(2, 1), first = argument(3, 0);
   report_crashes();
   Mutator mutator;
   std::uint64_t accepted = 0, failures = 0;
@@ -297,7 +294,7 @@ inline int run_mutations(int argc, char** argv, FunctionRef<expected<void>(const
               static_cast<unsigned long long>(accepted), static_cast<unsigned long long>(failures),
               static_cast<double>(peak) / 1048576, slowest * 1000);
   const bool telling = count < 100 || (accepted > 0 && accepted < count);
-  return failures == 0 && telling ? 0 : 1;
+  return failures == 0 && telling;
 }
 
 }  // namespace tmodel::testing

@@ -1,14 +1,13 @@
 // The n-th allocation fails, for every n of loading and of 20 steps: an error value each time, nothing leaks, and the
 // next try works.
 
-#include "io/counted_new.hpp"
-
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "io/allocations.hpp"
 #include "tmodel/backends/reference.hpp"
 #include "tmodel/tmodel.hpp"
 
@@ -64,9 +63,9 @@ void fail_each_allocation(const std::string& path) {
 
 const std::string data = std::string(TMODEL_CONFORMANCE_DATA) + "/models/stories260K/derived/";
 
-TEST(ConformanceAllocationFailure, reference_from_gguf) { fail_each_allocation<Reference<f32>>(data + "stories260K-f32.gguf"); }
-TEST(ConformanceAllocationFailure, reference_from_a_folder) { fail_each_allocation<Reference<f32>>(data + "hf"); }
-TEST(ConformanceAllocationFailure, cpu_from_gguf) { fail_each_allocation<CpuSimd<f32>>(data + "stories260K-q8_0.gguf"); }
-TEST(ConformanceAllocationFailure, cpu_from_a_folder) { fail_each_allocation<CpuSimd<f32>>(data + "hf"); }
+TEST(ConformanceCountedFailures, reference_from_gguf) { fail_each_allocation<Reference<f32>>(data + "stories260K-f32.gguf"); }
+TEST(ConformanceCountedFailures, reference_from_a_folder) { fail_each_allocation<Reference<f32>>(data + "hf"); }
+TEST(ConformanceCountedFailures, cpu_from_gguf) { fail_each_allocation<CpuSimd<f32>>(data + "stories260K-q8_0.gguf"); }
+TEST(ConformanceCountedFailures, cpu_from_a_folder) { fail_each_allocation<CpuSimd<f32>>(data + "hf"); }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // stories260K on OpenCl against Reference, the f64 logits and the greedy texts of the data folder, in the four formats
 // that OpenCl multiplies; and the promises of a session, which must hold on a device as they do on the host.
 
-#include "driver_leaks.hpp"
+#include "backends_opencl/driver_leaks.hpp"
 
 #include <gtest/gtest.h>
 

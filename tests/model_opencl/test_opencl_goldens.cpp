@@ -1,7 +1,7 @@
 // Every golden on OpenCl: logits within the bound of float weights, the same greedy tokens. Formats without a kernel
 // are converted while loading, so that every configuration branch runs; quantised ones are then compared as f32.
 
-#include "driver_leaks.hpp"
+#include "backends_opencl/driver_leaks.hpp"
 
 #include "families/golden.hpp"
 #include "tmodel/backends/opencl.hpp"
