@@ -70,7 +70,7 @@ int info(const std::string& model, bool json) {
   const auto found = find_family(families, source);
   if (!found) return report(found.error());
   const FamilyData& family = families[*found];
-  const auto config = read_config(family, source);
+  const auto config = read_model_config(family, source);
   if (!config) return report(config.error());
   const ModelConfig& c = *config;
 

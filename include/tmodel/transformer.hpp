@@ -112,7 +112,7 @@ class Pretrained {
 
   static expected<Examined> examine(const FamilyFacts<B>& family, const ModelFiles& files, const LoadOptions& options) {
     Examined e;
-    TMODEL_TRY(e.config, read_config(family, files.source));
+    TMODEL_TRY(e.config, read_model_config(family, files.source));
     TMODEL_TRY(e.session, SessionType::settle(e.config, options.session));
     if (options.text == TextUse::required || (options.text == TextUse::if_present && Language::is_in(files))) {
       options.progress("tokenizer");

@@ -65,6 +65,26 @@ inline std::vector<Golden> all() {
   return out;
 }
 
+/// The model of a golden.
+template <class B>
+expected<std::unique_ptr<Model<B>>> open(const Golden& g, const typename B::Options& options = {}, MissingFormat missing = MissingFormat::refuse) {
+  std::optional<FamilyFacts<B>> facts;
+  AllFamilies::for_each([&]<class F>() {
+    if (g.family == F::name) facts = family_facts<F, B>();
+  });
+  if (!facts) return fail(Errc::unsupported, "family of a golden", g.folder.string(), {}, g.family);
+  TMODEL_TRY(ModelFiles files, open_model(g.path));
+  TMODEL_TRY(ModelConfig config, read_model_config(*facts, files.source));
+  TMODEL_TRY(B backend, B::open(options));
+  return Model<B>::load(std::move(backend), *facts, std::move(files.source), std::move(config), missing);
+}
+
+/// Options of a session that computes what the golden holds, with room for its greedy tokens.
+inline SessionOptions session_options(const Golden& g, int chunk) {
+  return {.context = static_cast<int>(g.ids.size() + g.greedy.size()) + 1, .kv = KvType::f32, .chunk = chunk, .all_logits = true,
+          .rope_length = g.rope_length, .start_position = g.start_position};
+}
+
 /// Largest difference to the golden's logits over its largest logit.
 struct Result {
   f64 worst = 0;
@@ -72,14 +92,9 @@ struct Result {
 };
 
 template <class B>
-expected<Result> compute(const FamilyFacts<B>& facts, const Golden& g, const typename B::Options& options, MissingFormat missing) {
-  TMODEL_TRY(ModelFiles files, open_model(g.path));
-  TMODEL_TRY(ModelConfig config, read_config(facts, files.source));
-  TMODEL_TRY(B backend, B::open(options));
-  TMODEL_TRY(auto model, Model<B>::load(std::move(backend), facts, std::move(files.source), std::move(config), missing));
-  TMODEL_TRY(auto session, Session<B>::make(*model, {.context = static_cast<int>(g.ids.size() + g.greedy.size()) + 1, .kv = KvType::f32,
-                                                     .chunk = 10, .all_logits = true, .rope_length = g.rope_length,
-                                                     .start_position = g.start_position}));
+expected<Result> compute(const Golden& g, const typename B::Options& options = {}, MissingFormat missing = MissingFormat::refuse) {
+  TMODEL_TRY(auto model, open<B>(g, options, missing));
+  TMODEL_TRY(auto session, Session<B>::make(*model, session_options(g, 10)));
   Result r;
   f64 largest = 0;
   for (const f32 x : g.logits) largest = std::max(largest, std::fabs(static_cast<f64>(x)));
@@ -102,14 +117,14 @@ expected<Result> compute(const FamilyFacts<B>& facts, const Golden& g, const typ
   return r;
 }
 
-template <class B>
-expected<Result> compute(const Golden& g, const typename B::Options& options = {}, MissingFormat missing = MissingFormat::refuse) {
-  std::optional<expected<Result>> result;
-  AllFamilies::for_each([&]<class F>() {
-    if (g.family == F::name) result.emplace(compute(family_facts<F, B>(), g, options, missing));
-  });
-  if (result) return *std::move(result);
-  return fail(Errc::unsupported, "family of a golden", g.folder.string(), {}, g.family);
+/// One golden of each family and kind of file, the first by name.
+inline std::vector<Golden> one_of_each() {
+  std::vector<Golden> out;
+  for (Golden& g : all()) {
+    const auto same = [&](const Golden& other) { return other.family == g.family && (other.path == other.folder) == (g.path == g.folder); };
+    if (std::none_of(out.begin(), out.end(), same)) out.push_back(std::move(g));
+  }
+  return out;
 }
 
 }  // namespace golden

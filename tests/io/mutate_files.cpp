@@ -1,10 +1,11 @@
-// Mutation test: a damaged model is refused with an error, or everything that it promises can be read, and then it is
-// loaded and run. TMODEL_FILE_MUTATIONS="COUNT [SEED [FIRST]]" asks for others than the first 2000 of seed 1.
+// Mutation test: a damaged model of any family is refused with an error, or everything that it promises can be read, and
+// then it is loaded and run. TMODEL_FILE_MUTATIONS="COUNT [SEED [FIRST]]" asks for others than the first 2000 of seed 1.
 
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 
+#include "families/golden.hpp"
 #include "io/mutation.hpp"
 #include "tmodel/any_transformer.hpp"
 #include "tmodel/backends/reference.hpp"
@@ -36,7 +37,16 @@ TEST(CountedMutations, of_files_are_refused_or_run) {
     return {};
   };
   EXPECT_GT(tmodel::testing::Allocations::calls, 0) << "this program does not count its allocations";
-  EXPECT_TRUE(tmodel::testing::run_mutations(asked[0], asked[1], asked[2], consume));
+  tmodel::testing::Mutator mutator;
+  for (const auto& g : golden::one_of_each()) {
+    std::vector<std::pair<std::string, std::string>> files;
+    for (const auto& entry : std::filesystem::directory_iterator(g.folder))
+      if (const auto name = entry.path().filename().string(); name.starts_with("model") || name == "config.json")
+        files.emplace_back(name, golden::read_text(entry.path()));
+    if (files.size() == 1 && files[0].first == "model.gguf") mutator.add_gguf(std::move(files[0].second));
+    else mutator.add_folder(std::move(files));
+  }
+  EXPECT_TRUE(tmodel::testing::run_mutations(mutator, asked[0], asked[1], asked[2], consume));
   std::printf("%ld mutated models ran\n", ran);
 }
 

@@ -169,43 +169,45 @@ inline void damage_safetensors_header(std::string& file, Random& random) {
 /// Makes damaged models. Number `index` of a seed is always the same.
 class Mutator {
  public:
-  Mutator() : gguf_(tiny_gguf().build()), folder_(tiny_folder()) {
-    TensorSource source;
-    if (read_gguf(bytes_of(gguf_), "tiny", source))
-      for (const TensorInfo& t : source.tensors)
-        gguf_structure_ = std::min(gguf_structure_, static_cast<std::size_t>(t.offset));
-    for (const auto& [name, content] : folder_.files) {
-      keep(content);
-      names_.push_back(name);
-    }
+  Mutator() {
+    add_gguf(tiny_gguf().build());
+    add_folder(tiny_folder().files);
   }
+
+  /// A further sound model to damage.
+  void add_gguf(std::string file) {
+    std::size_t structure = ~std::size_t{0};
+    TensorSource source;
+    if (read_gguf(bytes_of(file), "sound", source))
+      for (const TensorInfo& t : source.tensors) structure = std::min(structure, static_cast<std::size_t>(t.offset));
+    bases_.push_back({{{"model.gguf", std::move(file)}}, structure});
+  }
+  void add_folder(std::vector<std::pair<std::string, std::string>> files) { bases_.push_back({std::move(files), 2048}); }
 
   const MutatedModel& make(std::uint64_t seed, std::uint64_t index) {
     Random random(seed * 0x9E3779B97F4A7C15u + index);
+    const Base& base = bases_[random.below(random.below(2) == 0 ? 2 : bases_.size())];
     model_.folder.clear();
     model_.gguf = {};
     const std::size_t times = 1 + random.below(3);
-    if (random.below(2) == 0) {
-      std::string file = gguf_;
-      for (std::size_t i = 0; i < times && !file.empty(); ++i) damage_bytes(file, gguf_structure_, random);
+    const std::size_t which = random.below(base.files.size());
+    const std::string_view name = base.files[which].first;
+    std::string file = base.files[which].second;
+    for (std::size_t i = 0; i < times && !file.empty(); ++i) {
+      if (name.ends_with(".json") || name.ends_with(".jinja"))
+        damage_json(file, random);
+      else if (name.ends_with(".safetensors") && random.below(2) == 0)
+        damage_safetensors_header(file, random);
+      else
+        damage_bytes(file, base.structure, random);
+    }
+    if (name.ends_with(".gguf")) {
       model_.gguf = exact(damaged_, file);
       return model_;
     }
-    const std::size_t which = random.below(names_.size());
-    std::string file = folder_.files[which].second;
-    const bool weights = std::string_view(names_[which]).ends_with(".safetensors");
-    for (std::size_t i = 0; i < times && !file.empty(); ++i) {
-      if (!weights)
-        damage_json(file, random);
-      else if (random.below(2) == 0)
-        damage_safetensors_header(file, random);
-      else
-        damage_bytes(file, 2048, random);
-    }
-    for (std::size_t i = 0; i < names_.size(); ++i)
-      model_.folder.push_back({names_[i], i == which
-                                              ? exact(damaged_, file)
-                                              : std::span<const std::byte>(kept_[i].bytes.get(), kept_[i].size)});
+    kept_.resize(base.files.size());
+    for (std::size_t i = 0; i < base.files.size(); ++i)
+      model_.folder.push_back({base.files[i].first, i == which ? exact(damaged_, file) : exact(kept_[i], base.files[i].second)});
     return model_;
   }
 
@@ -220,12 +222,12 @@ class Mutator {
     if (!text.empty()) std::memcpy(block.bytes.get(), text.data(), text.size());
     return {block.bytes.get(), block.size};
   }
-  void keep(std::string_view text) { exact(kept_.emplace_back(), text); }
 
-  std::string gguf_;
-  FolderFiles folder_;
-  std::size_t gguf_structure_ = ~std::size_t{0};
-  std::vector<std::string> names_;
+  struct Base {
+    std::vector<std::pair<std::string, std::string>> files;  ///< names and contents; one GGUF file, or a folder's
+    std::size_t structure;                                   ///< bytes at the beginning that are not mere weights
+  };
+  std::vector<Base> bases_;
   std::vector<Block> kept_;
   Block damaged_;
   MutatedModel model_;
@@ -253,12 +255,11 @@ inline void report_crashes() {}
 /// `consume` uses the model in whatever way and returns no error if all went well; errors are values to be judged here.
 /// False if more than 64 MB were live at once, one mutation took more than 10 s, an error had no readable text, or all
 /// were accepted or refused (then the test would prove nothing).
-inline bool run_mutations(std::uint64_t count, std::uint64_t seed, std::uint64_t first,
+inline bool run_mutations(Mutator& mutator, std::uint64_t count, std::uint64_t seed, std::uint64_t first,
                           FunctionRef<expected<void>(const MutatedModel&)> consume) {
   constexpr std::size_t most_bytes = 64u << 20;
   constexpr double most_seconds = 10;
   report_crashes();
-  Mutator mutator;
   std::uint64_t accepted = 0, failures = 0;
   std::size_t peak = 0;
   double slowest = 0;

@@ -113,7 +113,7 @@ inline void must(const expected<void>& value) { ASSERT_TRUE(value.has_value()) <
 template <class F, class B>
 std::unique_ptr<Model<B>> load(TensorSource source, const typename B::Options& options = {}, MissingFormat missing = MissingFormat::refuse) {
   const auto facts = family_facts<F, B>();
-  auto config = must(read_config(facts, source));
+  auto config = must(read_model_config(facts, source));
   return must(Model<B>::load(must(B::open(options)), facts, std::move(source), std::move(config), missing));
 }
 

@@ -1,5 +1,5 @@
-// Every golden on OpenCl: logits within the bound of float weights, the same greedy tokens. Formats without a kernel
-// are converted while loading, so that every configuration branch runs; quantised ones are then compared as f32.
+// Every golden on OpenCl: logits within the bound of float weights, the same greedy tokens, also for quantised weights,
+// which meet f32 activations. Formats without a kernel are converted while loading.
 
 #include "backends_opencl/driver_leaks.hpp"
 
@@ -16,10 +16,7 @@ TEST(OpenClGoldens, opencl_equals_transformers) {
   ASSERT_FALSE(goldens.empty());
   for (const auto& g : goldens) {
     SCOPED_TRACE(g.folder.filename().string() + ": " + g.note);
-    const bool own_kernel = g.weights == "f32" || g.weights == "f16" || g.weights == "bf16";
-    using Wide = OpenCl<f32, FormatSet<F32>>;  // the others become F32
-    const auto r = own_kernel ? golden::compute<OpenCl<f32>>(g, {}, MissingFormat::convert_to_f32)
-                              : golden::compute<Wide>(g, {}, MissingFormat::convert_to_f32);
+    const auto r = golden::compute<OpenCl<f32>>(g, {}, MissingFormat::convert_to_f32);
     ASSERT_TRUE(r) << r.error().message();
     EXPECT_LE(r->worst, bound);
     EXPECT_EQ(r->greedy, g.greedy);

@@ -31,7 +31,7 @@ constexpr FamilyData family_data() noexcept {
 }
 
 namespace detail {
-/// "Qwen3MoeForCausalLM" and "qwen3_moe" are the same name.
+/// "Qwen3MoeForCausalLM" and "qwen3_moe" are the same name; what remains of either.
 inline std::string plain_name(std::string_view text) {
   std::string out;
   for (const std::string_view end : {"ForCausalLM", "ForConditionalGeneration"})
@@ -80,13 +80,16 @@ inline bool opens(const FamilyData& family, const Metadata& m) {
 inline constexpr int max_head_dim = 1024;
 
 /// Reads and checks the configuration. Errors: wrong_family, bad_metadata, bad_tensor, unsupported.
-inline expected<ModelConfig> read_config(const FamilyData& family, const TensorSource& source) {
+inline expected<ModelConfig> read_model_config(const FamilyData& family, const TensorSource& source) {
   const Metadata& m = source.metadata;
   if (!opens(family, m)) {
     const std::vector<std::string> found = architectures_of(m);
     return fail(Errc::wrong_family, "model family", m.where, family.name, found.empty() ? "no architecture named" : found.front(),
                 "open it with the type of its family");
   }
+  if (const MetaArray* classes = m.array("architectures"); classes != nullptr && classes->type == MetaType::string && classes->count > 0)
+    if (const std::string_view name = MetaReader(*classes).string(); detail::plain_name(name).size() == name.size() && name.find("LMHead") == name.npos)
+      return fail(Errc::unsupported, "head of the model (architectures)", m.where, "a class that ends in ForCausalLM", name);
   TMODEL_TRY(ModelConfig c, family.parse(m, [&](std::string_view tensor) { return source.find(tensor) != nullptr; }));
   if (c.heads % c.kv_heads != 0)
     return fail(Errc::bad_metadata, "key and value heads", m.where, "a divisor of " + std::to_string(c.heads), std::to_string(c.kv_heads));
