@@ -30,6 +30,9 @@ int program::run(int argc, char** argv) {
   CLI::App* tensors_verb = verb("tensors", "Lists the tensors of one file as a container", "FILE");
   CLI::App* info_verb = verb("info", "Says what a model is");
   info_verb->add_flag("--json", json, "As JSON");
+  bool markdown = false;
+  CLI::App* families_verb = app.add_subcommand("families", "Lists the families, backends and formats of this build");
+  families_verb->add_flag("--markdown", markdown, "As the tables of README");
   CLI::App* tokens_verb = verb("tokens", "Text to token ids, as a JSON array, and back");
   tokens_verb->add_option("TEXT", tokens.text, "The text");
   tokens_verb->add_option("--file", tokens.file, "Read the text from a file or pipe, as it is");
@@ -75,6 +78,7 @@ int program::run(int argc, char** argv) {
     return report_usage(e.what());
   }
   if (*tensors_verb) return inspect::tensors(model);
+  if (*families_verb) return inspect::families(markdown);
   if (*info_verb) return inspect::info(model, json);
   if (*tokens_verb) return inspect::tokens(model, tokens);
   if (*prompt_verb) return inspect::prompt(model, prompt);

@@ -107,10 +107,12 @@ int info(const std::string& model, bool json) {
   nlohmann::ordered_json j;
   j["family"] = family.name;
   j["file"] = source.metadata.dialect == Dialect::gguf ? "GGUF" : "safetensors";
+  if (source.metadata.dialect == Dialect::gguf && !family.gguf_lacks.empty()) j["not_in_gguf"] = family.gguf_lacks;
   j["parameters"] = parameters;
   j["bytes"] = bytes;
   j["layers"] = c.layers, j["dim"] = c.dim, j["heads"] = c.heads, j["kv_heads"] = c.kv_heads, j["head_dim"] = c.head_dim;
   j["ffn_dim"] = c.ffn_dim, j["vocab"] = c.vocab, j["max_positions"] = c.max_positions, j["window"] = c.window;
+  if (c.experts > 0) j["experts"] = c.experts, j["experts_used"] = c.experts_used;
   for (const auto& [name, f] : formats) j["formats"][name] = {{"tensors", f.tensors}, {"bytes", f.bytes}};
   j["tokenizer"] = tokenizer;
   j["chat_template"] = has_template;

@@ -24,6 +24,9 @@ struct PerplexityOptions {
 int perplexity(const std::string& model, const program::DeviceChoice&, const program::ContextChoice&,
                const PerplexityOptions&);
 
+// families_verb.cpp
+int families(bool markdown);
+
 // text_verbs.cpp
 struct TokensOptions {
   std::optional<std::string> text, file, decode, lines, tiktoken;

@@ -1,6 +1,7 @@
 // What every family promises besides its numbers, on its goldens: the same bits however the work is cut, also where a
 // window's cache has run round, and exactly the memory that was planned.
 
+#include <cstdlib>
 #include <cstring>
 
 #include "families/golden.hpp"
@@ -12,12 +13,11 @@ namespace {
 
 using namespace tmodel;
 
-/// All goldens in the release build; where an instruction costs ten times as much, every seventh.
-#if TMODEL_TEST_ALL
-constexpr std::size_t golden_step = 1;
-#else
-constexpr std::size_t golden_step = 7;
-#endif
+/// Every so many goldens; ./test --long takes all (TMODEL_EVERY_GOLDEN=1), which are minutes.
+std::size_t golden_step() {
+  if (std::getenv("TMODEL_EVERY_GOLDEN") != nullptr) return 1;
+  return TMODEL_TEST_ALL ? 6 : 20;
+}
 
 template <class B>
 class FamilyPromises : public ::testing::Test {};
@@ -108,7 +108,7 @@ expected<void> check_bits(const golden::Golden& g) {
 
 TYPED_TEST(FamilyPromises, bits_do_not_depend_on_threads_chunks_neighbours_and_detours) {
   const auto goldens = golden::all();
-  for (std::size_t i = 0; i < goldens.size(); i += golden_step) {
+  for (std::size_t i = 0; i < goldens.size(); i += golden_step()) {
     SCOPED_TRACE(goldens[i].folder.filename().string());
     const auto done = check_bits<TypeParam>(goldens[i]);
     EXPECT_TRUE(done) << done.error().message();

@@ -18,7 +18,8 @@ import time
 import unittest
 
 INSPECT, GENERATE, DATA, SMOLLM2 = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]), sys.argv[4]
-GOLDENS = pathlib.Path(__file__).resolve().parent.parent / "goldens" / "models"
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+GOLDENS = ROOT / "tests" / "goldens" / "models"
 STORIES = DATA / "models" / "stories260K"
 
 
@@ -69,7 +70,20 @@ class Usage(unittest.TestCase):
             pathlib.Path(folder, "config.json").write_text('{"model_type": "rwkv"}')
             pathlib.Path(folder, "model.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
             self.assert_error(run("info", folder), 2, "rwkv")
-            self.assert_error(run("logits", folder, "--ids", "1", "--out", "/dev/null"), 2, "rwkv", "llama, qwen2")
+            self.assert_error(run("logits", folder, "--ids", "1", "--out", "/dev/null"), 2, "rwkv", "llama, mistral", "nearest")
+
+
+class Families(unittest.TestCase):
+    def test_readme_lists_what_the_program_says(self):
+        tables = run("families", "--markdown")
+        self.assertEqual(tables.returncode, 0)
+        readme = (ROOT / "README.md").read_text()
+        section = readme.split("<!-- inspect families --markdown -->\n")[1].split("<!-- end -->")[0]
+        self.assertEqual(section, tables.stdout.decode(), "put the program's output between the marks in README.md")
+
+    def test_info_says_what_gguf_cannot(self):
+        info = run("info", GOLDENS / "gguf_phi" / "model.gguf", "--json")
+        self.assertIn("qk_layernorm", json.loads(info.stdout)["not_in_gguf"])
 
 
 class Goldens(unittest.TestCase):
@@ -81,13 +95,15 @@ class Goldens(unittest.TestCase):
         return struct.unpack(f"<{len(raw) // 4}f", raw)
 
     def test_logits_on_every_backend_equal_the_golden(self):
-        for name in ("llama_gqa", "qwen2_tied", "llama_dynamic_long"):
+        for name in ("llama_gqa", "qwen2_tied", "llama_dynamic_long", "llama_at_2100", "gemma3_text_rope_v5", "falcon_40b",
+                     "qwen3_moe_norm"):
             expected = json.loads((GOLDENS / name / "expected.json").read_text())
             raw = (GOLDENS / name / expected["logits"]).read_bytes()
             want = struct.unpack(f"<{len(raw) // 4}f", raw)
             largest = max(map(abs, want))
             for backend, bound in (("reference", 2e-5), ("cpu", 1e-4), ("opencl", 1e-4)):
                 got = self.logits(GOLDENS / name, expected["ids"], "--backend", backend, "--chunk", 5,
+                                  "--start-position", expected.get("start_position", 0),
                                   *(("--convert", "f32") if backend == "opencl" else ()))
                 self.assertEqual(len(got), len(want))
                 self.assertLessEqual(max(abs(a - b) for a, b in zip(got, want)), bound * largest, (name, backend))

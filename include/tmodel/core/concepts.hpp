@@ -25,7 +25,7 @@ struct SpecTag {};  // naming SpecTag<F::specs[0]> proves that the specs are con
 using HasTensor = FunctionRef<bool(std::string_view)>;
 
 /// A model type: a page of facts. parse() reads sizes from either dialect of metadata; plan() says what differs by layer.
-/// tensor_names, if there, lists the names that are not Llama's.
+/// tensor_names, if there, lists the names that are not Llama's; models and gguf_lacks are for tables and messages.
 template <class F>
 concept Family = requires(const Metadata& metadata, HasTensor has_tensor, const ModelConfig& config) {
   { F::name } -> std::convertible_to<std::string_view>;

@@ -18,6 +18,8 @@ constexpr DecoderSpec falcon_spec(NormPlace place) {
 
 struct FalconTraits {
   static constexpr std::string_view name = "falcon";
+  static constexpr std::string_view models = "Falcon 7B, 40B, 180B, 11B, RW";
+  static constexpr std::string_view gguf_lacks = "alibi, parallel_attn false";
   static constexpr std::array<std::string_view, 3> model_types{"falcon", "RefinedWebModel", "RefinedWeb"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"falcon"};
   enum Variant { one_norm, two_norms, sequential };

@@ -10,6 +10,7 @@ namespace tmodel::inline v0 {
 
 struct GemmaTraits {
   static constexpr std::string_view name = "gemma";
+  static constexpr std::string_view models = "Gemma 1, CodeGemma";
   static constexpr std::array<std::string_view, 1> model_types{"gemma"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"gemma"};
   static constexpr std::array specs{DecoderSpec{.activation = Activation::gelu_tanh}};

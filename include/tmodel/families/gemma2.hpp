@@ -10,6 +10,9 @@ namespace tmodel::inline v0 {
 
 struct Gemma2Traits {
   static constexpr std::string_view name = "gemma2";
+  static constexpr std::string_view models = "Gemma 2";
+  static constexpr std::string_view gguf_lacks =
+      "query_pre_attn_scalar other than the head dimension, layer_types, soft-caps switched off";
   static constexpr std::array<std::string_view, 1> model_types{"gemma2"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"gemma2"};
   static constexpr std::array specs{

@@ -12,6 +12,8 @@ namespace tmodel::inline v0 {
 
 struct Gemma3Traits {
   static constexpr std::string_view name = "gemma3_text";
+  static constexpr std::string_view models = "Gemma 3, text; the language part of 4B and more";
+  static constexpr std::string_view gguf_lacks = "query_pre_attn_scalar other than the head dimension, layer_types";
   static constexpr std::array<std::string_view, 2> model_types{"gemma3_text", "gemma3"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"gemma3"};
   static constexpr std::array specs{DecoderSpec{

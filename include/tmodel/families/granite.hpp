@@ -9,6 +9,7 @@ namespace tmodel::inline v0 {
 
 struct GraniteTraits {
   static constexpr std::string_view name = "granite";
+  static constexpr std::string_view models = "Granite 3, dense";
   static constexpr std::array<std::string_view, 1> model_types{"granite"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"granite"};
   static constexpr std::array specs{DecoderSpec{}};

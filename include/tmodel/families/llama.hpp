@@ -9,6 +9,8 @@ namespace tmodel::inline v0 {
 
 struct LlamaTraits {
   static constexpr std::string_view name = "llama";
+  static constexpr std::string_view models = "Llama 1 to 3.3, TinyLlama, SmolLM, SmolLM2, Yi, R1-distill-Llama";
+  static constexpr std::string_view gguf_lacks = "dynamic rope scaling";
   static constexpr std::array<std::string_view, 1> model_types{"llama"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"llama"};
   static constexpr std::array specs{DecoderSpec{}};

@@ -10,6 +10,8 @@ namespace tmodel::inline v0 {
 
 struct MistralTraits {
   static constexpr std::string_view name = "mistral";
+  static constexpr std::string_view models = "Mistral 7B, Nemo";
+  static constexpr std::string_view gguf_lacks = "sliding_window";
   static constexpr std::array<std::string_view, 1> model_types{"mistral"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"llama"};
   static constexpr std::array specs{DecoderSpec{}};

@@ -9,6 +9,8 @@ namespace tmodel::inline v0 {
 
 struct MixtralTraits {
   static constexpr std::string_view name = "mixtral";
+  static constexpr std::string_view models = "Mixtral 8x7B, 8x22B";
+  static constexpr std::string_view gguf_lacks = "sliding_window";
   static constexpr std::array<std::string_view, 1> model_types{"mixtral"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"llama"};
   static constexpr std::array specs{DecoderSpec{.ffn = FfnKind::experts}};

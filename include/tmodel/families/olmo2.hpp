@@ -10,6 +10,7 @@ namespace tmodel::inline v0 {
 
 struct Olmo2Traits {
   static constexpr std::string_view name = "olmo2";
+  static constexpr std::string_view models = "OLMo 2";
   static constexpr std::array<std::string_view, 1> model_types{"olmo2"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"olmo2"};
   static constexpr std::array specs{DecoderSpec{.place = NormPlace::post, .qk_norm = QkNorm::whole}};

@@ -10,6 +10,8 @@ namespace tmodel::inline v0 {
 
 struct PhiTraits {
   static constexpr std::string_view name = "phi";
+  static constexpr std::string_view models = "Phi-1, Phi-1.5, Phi-2";
+  static constexpr std::string_view gguf_lacks = "qk_layernorm";
   static constexpr std::array<std::string_view, 1> model_types{"phi"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"phi2"};
   static constexpr std::array specs{DecoderSpec{.norm = NormKind::layer, .place = NormPlace::parallel_one, .qk_norm = QkNorm::per_head,

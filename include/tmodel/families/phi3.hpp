@@ -10,6 +10,8 @@ namespace tmodel::inline v0 {
 
 struct Phi3Traits {
   static constexpr std::string_view name = "phi3";
+  static constexpr std::string_view models = "Phi-3, Phi-3.5-mini, Phi-4, Phi-4-mini";
+  static constexpr std::string_view gguf_lacks = "that added tokens swallow blanks behind them";
   static constexpr std::array<std::string_view, 1> model_types{"phi3"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"phi3"};
   static constexpr std::array specs{DecoderSpec{}};

@@ -9,6 +9,8 @@ namespace tmodel::inline v0 {
 
 struct Qwen2Traits {
   static constexpr std::string_view name = "qwen2";
+  static constexpr std::string_view models = "Qwen1.5, Qwen2, Qwen2.5, QwQ, R1-distill-Qwen";
+  static constexpr std::string_view gguf_lacks = "the window of use_sliding_window";
   static constexpr std::array<std::string_view, 1> model_types{"qwen2"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"qwen2"};
   static constexpr std::array specs{DecoderSpec{}};

@@ -9,6 +9,8 @@ namespace tmodel::inline v0 {
 
 struct Qwen3Traits {
   static constexpr std::string_view name = "qwen3";
+  static constexpr std::string_view models = "Qwen3, dense";
+  static constexpr std::string_view gguf_lacks = "the window of use_sliding_window";
   static constexpr std::array<std::string_view, 1> model_types{"qwen3"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"qwen3"};
   static constexpr std::array specs{DecoderSpec{.qk_norm = QkNorm::per_head}};

@@ -11,6 +11,9 @@ namespace tmodel::inline v0 {
 
 struct Qwen3MoeTraits {
   static constexpr std::string_view name = "qwen3_moe";
+  static constexpr std::string_view models = "Qwen3 with experts";
+  static constexpr std::string_view gguf_lacks =
+      "dense layers between (mlp_only_layers, decoder_sparse_step), norm_topk_prob false, the window of use_sliding_window";
   static constexpr std::array<std::string_view, 1> model_types{"qwen3_moe"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"qwen3moe"};
   static constexpr std::array specs{DecoderSpec{.qk_norm = QkNorm::per_head, .ffn = FfnKind::experts}};

@@ -10,6 +10,8 @@ namespace tmodel::inline v0 {
 
 struct SmolLm3Traits {
   static constexpr std::string_view name = "smollm3";
+  static constexpr std::string_view models = "SmolLM3";
+  static constexpr std::string_view gguf_lacks = "no_rope_layers other than every fourth, windows";
   static constexpr std::array<std::string_view, 1> model_types{"smollm3"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"smollm3"};
   static constexpr std::array specs{DecoderSpec{}};

@@ -11,6 +11,7 @@ namespace tmodel::inline v0 {
 
 struct StableLmTraits {
   static constexpr std::string_view name = "stablelm";
+  static constexpr std::string_view models = "StableLM-3B, Zephyr-3B, StableLM 2";
   static constexpr std::array<std::string_view, 2> model_types{"stablelm", "stablelm_epoch"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"stablelm"};
   enum Variant { in_sequence, side_by_side };

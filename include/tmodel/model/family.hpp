@@ -13,6 +13,8 @@ namespace tmodel::inline v0 {
 /// What a Traits says, without its type: what needs no backend is compiled once for all families.
 struct FamilyData {
   std::string_view name;
+  std::string_view models;      ///< what is published under it
+  std::string_view gguf_lacks;  ///< what a GGUF file of it cannot say; empty: nothing
   std::span<const std::string_view> model_types, gguf_architectures;
   std::span<const TensorName> tensor_names;
   std::span<const DecoderSpec> specs;
@@ -25,7 +27,9 @@ struct FamilyData {
 
 template <class F>
 constexpr FamilyData family_data() noexcept {
-  FamilyData data{F::name, F::model_types, F::gguf_architectures, {}, F::specs, &F::parse, &F::plan};
+  FamilyData data{F::name, {}, {}, F::model_types, F::gguf_architectures, {}, F::specs, &F::parse, &F::plan};
+  if constexpr (requires { F::models; }) data.models = F::models;
+  if constexpr (requires { F::gguf_lacks; }) data.gguf_lacks = F::gguf_lacks;
   if constexpr (requires { F::tensor_names; }) data.tensor_names = F::tensor_names;
   return data;
 }
