@@ -1,6 +1,9 @@
 """GGUF files of the goldens, as llama.cpp's converter writes them."""
 
+import dataclasses
 import math
+import re
+from collections.abc import Callable
 
 import gguf
 import numpy as np
@@ -8,7 +11,7 @@ from gguf import GGMLQuantizationType as Type
 
 from golden_weights import spread
 
-# What llama.cpp's quantiser takes for rows that are no multiple of 256.
+# What llama.cpp's quantiser takes for rows that are no multiple of 256; F16 if they are no multiple of 32 either.
 FALLBACK = {Type.Q2_K: Type.IQ4_NL, Type.Q3_K: Type.IQ4_NL, Type.IQ4_XS: Type.IQ4_NL, Type.Q4_K: Type.Q5_0,
             Type.Q5_K: Type.Q5_1, Type.Q6_K: Type.Q8_0}
 # Formats without a numpy quantiser: where a block keeps d and dmin, dmin/d that centres the values, d of either sign.
@@ -16,23 +19,127 @@ RANDOM_BLOCKS = {Type.Q2_K: (80, 82, 1.5, False), Type.Q3_K: (108, None, 0, True
                  Type.Q5_K: (0, 2, 15.5, False), Type.Q6_K: (208, None, 0, True), Type.IQ4_NL: (0, None, 0, True),
                  Type.IQ4_XS: (0, None, 0, True)}
 
+# ---- conventions of the converter ------------------------------------------------------------------------------------
 
-GGUF_NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
-              "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
-              "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
-              "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+# Architectures whose name is not the family's.
+ARCHITECTURES = {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe", "gemma3_text": "gemma3", "phi": "phi2"}
+# Rows of q and k are in pairs that rotate together, not in halves.
+INTERLEAVED = ("llama", "mistral", "mixtral", "smollm3", "granite")
+# What multiplies by 1 + weight in transformers is stored with the 1.
+ONE_MORE = ("gemma", "gemma2", "gemma3_text")
+# Their post_attention_layernorm follows attention; elsewhere it precedes the feed-forward part.
+NORM_AFTER_ATTENTION = ("gemma2", "gemma3_text", "olmo2")
+# Families whose norms are LayerNorms.
+LAYER_NORM = ("phi", "falcon", "stablelm")
+# Families whose converter writes neither the rope's base nor, unless heads are partly rotated, its dimension.
+NO_ROPE_BASE = ("gemma", "gemma2", "phi", "falcon", "stablelm")
+WITH_ROPE_DIMENSION = (*INTERLEAVED, "phi", "phi3", "stablelm")
+# Tensors that the converter and the quantiser leave in F32, besides vectors.
+ALWAYS_F32 = ("_norm.weight", "ffn_gate_inp.weight")
+
+NAMES = {"embed_tokens": "token_embd", "word_embeddings": "token_embd", "norm": "output_norm",
+         "final_layernorm": "output_norm", "ln_f": "output_norm", "lm_head": "output"}
+LAYER_NAMES = {
+    "input_layernorm": "attn_norm", "ln_mlp": "attn_norm", "ln_attn": "attn_norm_2", "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.qkv_proj": "attn_qkv",
+    "self_attention.query_key_value": "attn_qkv", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+    "self_attn.o_proj": "attn_output", "self_attn.dense": "attn_output", "self_attention.dense": "attn_output",
+    "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm", "mlp.gate": "ffn_gate_inp",
+    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.gate_up_proj": "ffn_up", "mlp.fc1": "ffn_up",
+    "mlp.dense_h_to_4h": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.fc2": "ffn_down", "mlp.dense_4h_to_h": "ffn_down"}
+
+# Keys of every file, and the entry of config.json that each repeats. The architecture's name goes before each.
+KEYS = {"context_length": "max_position_embeddings", "embedding_length": "hidden_size",
+        "block_count": "num_hidden_layers", "feed_forward_length": "intermediate_size",
+        "attention.head_count": "num_attention_heads"}
+# Further keys of a family's files.
+FAMILY_KEYS = {
+    "mixtral": {"expert_count": "num_local_experts", "expert_used_count": "num_experts_per_tok"},
+    "qwen3_moe": {"expert_count": "num_experts", "expert_used_count": "num_experts_per_tok",
+                  "expert_feed_forward_length": "moe_intermediate_size"},
+    "gemma2": {"attn_logit_softcapping": "attn_logit_softcapping", "final_logit_softcapping": "final_logit_softcapping",
+               "attention.sliding_window": "sliding_window"},
+    "gemma3_text": {"final_logit_softcapping": "final_logit_softcapping", "attention.sliding_window": "sliding_window"},
+    "phi3": {"attention.sliding_window": "sliding_window",
+             "rope.scaling.original_context_length": "original_max_position_embeddings"},
+    "stablelm": {"use_parallel_residual": "use_parallel_residual"},
+    "granite": {"attention.scale": "attention_multiplier", "embedding_scale": "embedding_multiplier",
+                "residual_scale": "residual_multiplier", "logit_scale": "logits_scaling"}}
 
 
-def gguf_name(name):
+def architecture(case):
+    return ARCHITECTURES.get(case.family, case.family)
+
+
+def rotary_dim(case):
+    return int(case.head_dim * case.get("partial_rotary_factor", 1.0))
+
+
+def kv_heads(case):
+    """Key-value heads as the model has them: Falcon's entry does not always count."""
+    if case.family != "falcon":
+        return case.kv_heads
+    if case.config["multi_query"] and not case.config["new_decoder_architecture"]:
+        return 1
+    return case.get("num_kv_heads", case.config["num_attention_heads"])
+
+
+def usual_keys(case):
+    """The keys that the converter writes for a case's configuration."""
+    c, keys = case.config, {}
+    defaults = {"max_position_embeddings": 2048, "intermediate_size": c.get("ffn_hidden_size", 4 * c["hidden_size"])}
+    for key, entry in KEYS.items():
+        keys[key] = c.get(entry, defaults.get(entry))
+    keys["attention.head_count_kv"] = kv_heads(case)
+    if case.family in LAYER_NORM:
+        keys["attention.layer_norm_epsilon"] = case.get("layer_norm_epsilon", c.get("layer_norm_eps"))
+    else:
+        keys["attention.layer_norm_rms_epsilon"] = c["rms_norm_eps"]
+    if case.family not in NO_ROPE_BASE:
+        keys["rope.freq_base"] = float(c["rope_theta"])
+    if case.family in WITH_ROPE_DIMENSION:
+        keys["rope.dimension_count"] = rotary_dim(case)
+    if "head_dim" in c:
+        keys["attention.key_length"] = keys["attention.value_length"] = case.head_dim
+    if "tokenizer.ggml.tokens" not in case.gguf:
+        keys["vocab_size"] = c["vocab_size"]
+    if case.family == "falcon":
+        keys["tensor_data_layout"] = "jploski"
+    for key, entry in FAMILY_KEYS.get(case.family, {}).items():
+        value = c.get(entry, 0 if "sliding_window" in key else None)
+        if value is not None or case.family == "phi3":
+            keys[key] = float(value) if isinstance(value, int) and key in SCALES else value or 0
+    return {f"{architecture(case)}.{key}": value for key, value in keys.items()}
+
+
+SCALES = tuple(FAMILY_KEYS["granite"])  # numbers that a configuration may write without a decimal point
+
+
+# ---- tensors -----------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Stored:
+    """A tensor of the file, and what its values say under transformers' names."""
+    name: str
+    value: np.ndarray
+    spread: float  # standard deviation, for formats whose values are drawn anew
+    back: Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+def gguf_name(case, name):
     stem, kind = name.rsplit(".", 1)
-    if stem.startswith("model.layers."):
-        layer, rest = stem.removeprefix("model.layers.").split(".", 1)
-        return f"blk.{layer}.{GGUF_NAMES[rest]}.{kind}"
-    return f"{GGUF_NAMES[stem]}.{kind}"
+    in_layer = re.fullmatch(r"(?:model\.layers|transformer\.h)\.(\d+)\.(.+)", stem)
+    if not in_layer:
+        return f"{NAMES[stem.removeprefix('model.').removeprefix('transformer.')]}.{kind}"
+    layer, part = in_layer.groups()
+    if part == "post_attention_layernorm":
+        return f"blk.{layer}.{'post_attention' if case.family in NORM_AFTER_ATTENTION else 'ffn'}_norm.{kind}"
+    return f"blk.{layer}.{LAYER_NAMES[part]}.{kind}"
 
 
 def interleave(rows, heads):
-    """Row order of q and k in GGUF files of architecture llama: row 2i+j of a head is the model's row j*D/2+i."""
+    """Row order of q and k in files of some architectures: row 2i+j of a head is the model's row j*D/2+i."""
     return rows.reshape(heads, 2, -1, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
@@ -40,46 +147,102 @@ def deinterleave(rows, heads):
     return rows.reshape(heads, -1, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
-def random_blocks(rng, shape, kind, std):
-    """Blocks of random bytes whose values have the given standard deviation and a mean near 0."""
-    block, size = gguf.GGML_QUANT_SIZES[kind]
-    count = shape[0] * shape[1] // block
-    raw = rng.integers(0, 256, (count, size), dtype=np.uint8)
-    if kind == Type.MXFP4:
-        raw[:, 0] = 127 + round(math.log2(std / 3)) + rng.integers(-1, 2, count)
-        return raw.reshape(shape[0], -1)
-    d_at, min_at, ratio, signed = RANDOM_BLOCKS[kind]
-    d = rng.uniform(0.7, 1.3, count) * (rng.choice([-1.0, 1.0], count) if signed else 1.0)
-
-    def put(scale):
-        for at, values in ((d_at, d * scale), (min_at, d * scale * ratio)):
-            if at is not None:
-                raw[:, at : at + 2] = values.astype("<f2").reshape(-1, 1).view(np.uint8)
-
-    put(1.0)
-    put(std / float(gguf.quants.dequantize(raw, kind).std()))
-    return raw.reshape(shape[0], -1)
+def ungrouped_rows(case):
+    """For each row of attn_qkv, its place in Falcon's query_key_value: all of q, then k, then v, not group by group."""
+    heads, groups, d = case.config["num_attention_heads"], kv_heads(case), case.head_dim
+    places = np.arange((heads + 2 * groups) * d).reshape(groups, heads // groups + 2, d)
+    return np.concatenate([places[:, :-2].ravel(), places[:, -2].ravel(), places[:, -1].ravel()])
 
 
-def store(rng, name, value, kind):
-    """The bytes of a tensor in a format, and the values that they stand for."""
-    if value.ndim == 1 or kind == Type.F32:  # vectors are F32 in every GGUF file
-        return value, value, Type.F32
-    if value.shape[1] % gguf.GGML_QUANT_SIZES[kind][0] != 0:
-        kind = FALLBACK[kind]
-    if kind in RANDOM_BLOCKS or kind == Type.MXFP4:
-        data = random_blocks(rng, value.shape, kind, spread(name, value.shape))
-    elif kind == Type.F16:
-        data = value.astype(np.float16)
-        return data, data.astype(np.float32), kind
-    else:
-        data = gguf.quants.quantize(value, kind)
-    return data, gguf.quants.dequantize(data, kind).astype(np.float32), kind
+def one_tensor(case, name, value):
+    """A tensor of the model that is one of the file too."""
+    stored, std = gguf_name(case, name), spread(name, value.shape)
+    heads = {"q_proj": case.config["num_attention_heads"], "k_proj": kv_heads(case)}.get(name.split(".")[-2])
+    if heads and case.family in INTERLEAVED:
+        return Stored(stored, interleave(value, heads), std, lambda values: {name: deinterleave(values, heads)})
+    if case.family in ONE_MORE and name.endswith("norm.weight"):
+        return Stored(stored, value + np.float32(1), std, lambda values: {name: values - np.float32(1)})
+    if "query_key_value" in name:
+        rows = ungrouped_rows(case)
+        return Stored(stored, value[rows], std, lambda values: {name: values[np.argsort(rows)]})
+    return Stored(stored, value, std, lambda values: {name: values})
+
+
+def fused_tensor(name, parts):
+    """Several tensors one below the other."""
+    ends = np.cumsum([len(part.value) for part in parts])[:-1]
+
+    def back(values):
+        return {n: v for part, rows in zip(parts, np.split(values, ends)) for n, v in part.back(rows).items()}
+
+    return Stored(name, np.concatenate([part.value for part in parts]), parts[0].spread, back)
+
+
+def experts(case, name, value):
+    """The fused experts of a layer: a tensor for gate, up and down each, in old files one for every expert."""
+    layer, half = name.split(".")[2], value.shape[1] // 2
+    parts = {"gate": value[:, :half], "up": value[:, half:]} if name.endswith("gate_up_proj") else {"down": value}
+    std, gathered = spread(name, value.shape), {}
+
+    def keep(part, expert):
+        def back(values):
+            if expert is None:
+                gathered[part] = values
+            else:
+                gathered.setdefault(part, {})[expert] = values
+            whole = [gathered.get(p) for p in parts]
+            if any(w is None or (isinstance(w, dict) and len(w) < len(value)) for w in whole):
+                return {}
+            whole = [np.stack([w[x] for x in sorted(w)]) if isinstance(w, dict) else w for w in whole]
+            return {name: np.concatenate(whole, axis=1)}
+
+        return back
+
+    for part, values in parts.items():
+        if case.layout == "experts":
+            for expert, matrix in enumerate(values):
+                yield Stored(f"blk.{layer}.ffn_{part}.{expert}.weight", matrix, std, keep(part, expert))
+        else:
+            yield Stored(f"blk.{layer}.ffn_{part}_exps.weight", values, std, keep(part, None))
+
+
+def stored_tensors(case, weights):
+    """The tensors of a file, in the order of the model's."""
+    done = set()
+    for name, value in weights.items():
+        if name in done:
+            continue
+        if ".experts." in name:
+            yield from experts(case, name, value)
+        elif ".norms." in name:  # StableLM's norms of single heads
+            stem = name[: name.index(".norms.")]
+            of_heads = [n for n in weights if n.startswith(stem)]
+            done.update(of_heads)
+            layer, which = stem.split(".")[2], stem[-len("q_layernorm")]
+            parts = [Stored("", weights[n][None], 0.0, lambda rows, n=n: {n: rows[0]}) for n in of_heads]
+            yield fused_tensor(f"blk.{layer}.attn_{which}_norm.weight", parts)
+        elif case.layout == "attn_qkv" and re.search(r"self_attn\.[qkv]_proj\.", name):
+            trio = [re.sub(r"[qkv]_proj", f"{which}_proj", name) for which in "qkv"]
+            done.update(trio)
+            parts = [one_tensor(case, n, weights[n]) for n in trio]
+            yield fused_tensor(parts[0].name.replace("attn_q", "attn_qkv"), parts)
+        else:
+            yield one_tensor(case, name, value)
+
+
+def rope_tensors(case):
+    """Divisors of the angles: what llama3 scaling comes to, or longrope's factors."""
+    scaling = case.get("rope_scaling", {})
+    if scaling.get("rope_type") == "llama3":
+        yield "rope_freqs.weight", llama3_divisors(case)
+    for which in ("long", "short"):
+        if f"{which}_factor" in scaling:
+            yield f"rope_factors_{which}.weight", np.array(scaling[f"{which}_factor"], np.float32)
 
 
 def llama3_divisors(case):
     """rope_freqs.weight: what llama3 scaling divides each pair's angle by."""
-    s, d = case.config["rope_scaling"], case.head_dim
+    s, d = case.config["rope_scaling"], rotary_dim(case)
     low, high = s["low_freq_factor"], s["high_freq_factor"]
     original = s["original_max_position_embeddings"]
     out = []
@@ -91,52 +254,86 @@ def llama3_divisors(case):
     return np.array(out, dtype=np.float32)
 
 
+# ---- formats -----------------------------------------------------------------------------------------------------------
+
+
+def random_blocks(rng, shape, kind, std):
+    """Blocks of random bytes whose values have the given standard deviation and a mean near 0."""
+    block, size = gguf.GGML_QUANT_SIZES[kind]
+    count = math.prod(shape) // block
+    raw = rng.integers(0, 256, (count, size), dtype=np.uint8)
+    if kind == Type.MXFP4:
+        raw[:, 0] = 127 + round(math.log2(std / 3)) + rng.integers(-1, 2, count)
+        return raw.reshape(*shape[:-1], -1)
+    d_at, min_at, ratio, signed = RANDOM_BLOCKS[kind]
+    d = rng.uniform(0.7, 1.3, count) * (rng.choice([-1.0, 1.0], count) if signed else 1.0)
+
+    def put(scale):
+        for at, values in ((d_at, d * scale), (min_at, d * scale * ratio)):
+            if at is not None:
+                raw[:, at : at + 2] = values.astype("<f2").reshape(-1, 1).view(np.uint8)
+
+    put(1.0)
+    put(std / float(gguf.quants.dequantize(raw, kind).std()))
+    return raw.reshape(*shape[:-1], -1)
+
+
+def store(rng, tensor, kind):
+    """The bytes of a tensor in a format, and the values that they stand for."""
+    value = tensor.value
+    if value.ndim == 1 or kind == Type.F32 or tensor.name.endswith(ALWAYS_F32):
+        return value, value, Type.F32
+    if value.shape[-1] % gguf.GGML_QUANT_SIZES[kind][0] != 0:
+        kind = FALLBACK.get(kind, Type.F16)
+    if value.shape[-1] % gguf.GGML_QUANT_SIZES[kind][0] != 0:
+        kind = Type.F16  # no multiple of 32 either
+    if kind in RANDOM_BLOCKS or kind == Type.MXFP4:
+        data = random_blocks(rng, value.shape, kind, tensor.spread)
+    elif kind == Type.F16:
+        data = value.astype(np.float16)
+        return data, data.astype(np.float32), kind
+    else:
+        data = gguf.quants.quantize(value, kind)
+    return data, gguf.quants.dequantize(data, kind).astype(np.float32), kind
+
+
+# ---- files -------------------------------------------------------------------------------------------------------------
+
+
+def add_key(writer, key, value):
+    if isinstance(value, bool):
+        writer.add_bool(key, value)
+    elif isinstance(value, str):
+        writer.add_string(key, value)
+    elif isinstance(value, list):
+        writer.add_array(key, value)
+    elif isinstance(value, int):
+        writer.add_uint32(key, value)
+    else:
+        writer.add_float32(key, value)
+
+
 def write_gguf(case, folder, weights, rng):
     """Writes model.gguf and returns the values that its tensors stand for, under transformers' names and row order."""
-    c, kind = case.config, Type[case.weights.upper()]
-    folder.mkdir(parents=True, exist_ok=True)
+    kind = Type[case.weights.upper()]
     path = folder / "model.gguf"
-    w = gguf.GGUFWriter(path, case.family, split_max_tensors=case.split)
+    w = gguf.GGUFWriter(path, architecture(case), split_max_tensors=case.split)
     w.add_name(case.name)
     w.add_file_type(int(gguf.LlamaFileType["ALL_F32" if kind == Type.F32 else {
         Type.Q2_K: "MOSTLY_Q2_K", Type.Q3_K: "MOSTLY_Q3_K_M", Type.Q4_K: "MOSTLY_Q4_K_M", Type.Q5_K: "MOSTLY_Q5_K_M",
         Type.MXFP4: "MOSTLY_MXFP4_MOE"}.get(kind, f"MOSTLY_{kind.name}")]))
     w.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    w.add_context_length(c["max_position_embeddings"])
-    w.add_embedding_length(c["hidden_size"])
-    w.add_block_count(c["num_hidden_layers"])
-    w.add_feed_forward_length(c["intermediate_size"])
-    w.add_head_count(c["num_attention_heads"])
-    w.add_head_count_kv(case.kv_heads)
-    w.add_layer_norm_rms_eps(c["rms_norm_eps"])
-    w.add_rope_freq_base(c["rope_theta"])
-    if case.family == "llama":
-        w.add_rope_dimension_count(case.head_dim)
-    if "head_dim" in c:
-        w.add_key_length(case.head_dim)
-        w.add_value_length(case.head_dim)
-    if "tokenizer.ggml.tokens" not in case.gguf:
-        w.add_vocab_size(c["vocab_size"])
-    for key, value in case.gguf.items():
-        key = key.replace("ARCH", case.family)
-        if isinstance(value, str):
-            w.add_string(key, value)
-        elif isinstance(value, list):
-            w.add_array(key, value)
-        elif isinstance(value, int):
-            w.add_uint32(key, value)
-        else:
-            w.add_float32(key, value)
-    if (c.get("rope_scaling") or {}).get("rope_type") == "llama3":
-        w.add_tensor("rope_freqs.weight", llama3_divisors(case))
-
+    keys = usual_keys(case) | {key.replace("ARCH", architecture(case)): value for key, value in case.gguf.items()}
+    for key, value in keys.items():
+        if value is not ...:
+            add_key(w, key, value)
+    for name, value in rope_tensors(case):
+        w.add_tensor(name, value)
     meant = {}
-    for name, value in weights.items():
-        heads = c["num_attention_heads"] if ".q_proj." in name else case.kv_heads if ".k_proj." in name else 0
-        permuted = case.family == "llama" and heads
-        data, values, stored = store(rng, name, interleave(value, heads) if permuted else value, kind)
-        w.add_tensor(gguf_name(name), data, raw_dtype=stored)
-        meant[name] = deinterleave(values, heads) if permuted else values
+    for tensor in stored_tensors(case, weights):
+        data, values, stored = store(rng, tensor, kind)
+        w.add_tensor(tensor.name, data, raw_dtype=stored)
+        meant |= tensor.back(values)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
