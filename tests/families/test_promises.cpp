@@ -3,8 +3,10 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 
 #include "families/golden.hpp"
+#include "tmodel/any_transformer.hpp"
 #include "tmodel/backends/cpu_simd.hpp"
 #include "tmodel/backends/reference.hpp"
 #include "tmodel/model/batch.hpp"
@@ -142,6 +144,46 @@ TYPED_TEST(FamilyPromises, the_plan_is_what_is_taken) {
     SCOPED_TRACE(g.folder.filename().string());
     const auto done = check_plan<TypeParam>(g);
     EXPECT_TRUE(done) << done.error().message();
+  }
+}
+
+/// Why a golden's file with other tensors cannot be loaded; "" if it can.
+std::string problem_with(const golden::Golden& g, const std::function<void(std::vector<TensorInfo>&)>& change) {
+  const auto& families = detail::data_of<AllFamilies>;
+  auto files = open_model(g.path);
+  if (!files) return files.error().message();
+  change(files->source.tensors);
+  if (auto sorted = files->source.sort(); !sorted) return sorted.error().message();
+  const auto family = std::find_if(families.begin(), families.end(), [&](const FamilyData& f) { return f.name == g.family; });
+  auto config = read_model_config(*family, files->source);
+  if (!config) return config.error().message();
+  FamilyFacts<Reference<f32>> facts;
+  static_cast<FamilyData&>(facts) = *family;
+  const auto plan = Model<Reference<f32>>::plan(facts, files->source, *config, MissingFormat::refuse);
+  return plan ? "" : plan.error().message();
+}
+
+TEST(FamilyTensors, a_missing_or_further_one_is_named) {
+  for (const auto& g : golden::one_of_each()) {
+    if (g.path != g.folder) continue;  // in GGUF a bias may be missing
+    SCOPED_TRACE(g.folder.filename().string());
+    const auto files = open_model(g.path);
+    ASSERT_TRUE(files);
+    for (std::size_t i = 0; i < files->source.tensors.size(); ++i) {
+      const std::string name = files->source.tensors[i].name;
+      const std::string said = problem_with(g, [&](auto& tensors) { tensors.erase(tensors.begin() + static_cast<std::ptrdiff_t>(i)); });
+      if (name == "lm_head.weight") EXPECT_EQ(said, "") << "a model without a head is tied";
+      else EXPECT_NE(said.find(name), said.npos) << name << " is missing: " << said;
+    }
+    const std::string said = problem_with(g, [](auto& tensors) {
+      tensors.push_back(tensors.front());
+      tensors.back().name = "model.layers.0.self_attn.sinks";
+    });
+    EXPECT_NE(said.find("model.layers.0.self_attn.sinks"), said.npos) << said;
+    EXPECT_EQ(problem_with(g, [](auto& tensors) {
+      tensors.push_back(tensors.front());
+      tensors.back().name = "model.layers.0.self_attn.rotary_emb.inv_freq";
+    }), "");
   }
 }
 

@@ -15,7 +15,8 @@ struct Phi3Traits {
   static constexpr std::array<std::string_view, 1> model_types{"phi3"};
   static constexpr std::array<std::string_view, 1> gguf_architectures{"phi3"};
   static constexpr std::array specs{DecoderSpec{}};
-  static constexpr std::array tensor_names{TensorName{Role::gate_up, "blk.#.ffn_up", "model.layers.#.mlp.gate_up_proj"}};
+  static constexpr std::array tensor_names{TensorName{Role::qkv, "blk.#.attn_qkv", "model.layers.#.self_attn.qkv_proj"},
+                                           TensorName{Role::gate_up, "blk.#.ffn_up", "model.layers.#.mlp.gate_up_proj"}};
 
   static expected<ModelConfig> parse(const Metadata& metadata, HasTensor has_tensor) {
     families::ConfigReader r(metadata, has_tensor);

@@ -143,6 +143,11 @@ class TensorFinder {
                 "the configuration in " + source_.metadata.where + " is of another model size");
   }
   tl::unexpected<Error> missing(Role role, int layer, std::string_view suffix = ".weight", int number = 0) const {
+    const auto fused = [&](Role one) {  // the family's own name for it
+      return std::any_of(names_.begin(), names_.end(), [&](const TensorName& entry) { return entry.role == one; });
+    };
+    if ((role == Role::q || role == Role::k || role == Role::v) && fused(Role::qkv)) role = Role::qkv;
+    if ((role == Role::gate || role == Role::up) && fused(Role::gate_up)) role = Role::gate_up;
     return fail(Errc::bad_tensor, "tensor is missing", name(role, layer, suffix, number), {}, {}, "the file is incomplete or of another family");
   }
 

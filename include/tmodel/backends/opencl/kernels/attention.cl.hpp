@@ -4,6 +4,11 @@
 
 namespace tmodel::inline v0::opencl::kernels {
 
+inline constexpr char lanes[] = R"CL(
+/* Most positions are within the first round; a division for each would be dear. */
+static inline size_t slot_of(size_t position, size_t ring) { return position < ring ? position : position % ring; }
+)CL";
+
 inline constexpr char kv_f32[] = R"CL(
 #undef KV
 #undef KV_ROW_BYTES
@@ -80,7 +85,7 @@ kernel void JOIN(kv_store_, KV)(global const float* k, global const float* v, gl
   const size_t i = get_global_id(0);
   const size_t head = get_global_id(1);
   const size_t row = get_global_id(2);
-  const size_t vector = (size_t)base + head * (size_t)capacity + ((size_t)position + row) % (size_t)capacity;
+  const size_t vector = (size_t)base + head * (size_t)capacity + slot_of((size_t)position + row, (size_t)capacity);
   const size_t to = vector * KV_ROW_BYTES(dim);
   const size_t from = (((size_t)first_row + row) * (size_t)kv_heads + head) * dim;
   if (i < dim / KV_STEP) {
@@ -146,7 +151,7 @@ kernel GROUP_OF_64 void JOIN(attend_, KV)(global const float* q, global const uc
     const bool seen = j >= begin && j < end;
     float score = -FLT_MAX;
     if (seen) {
-      global const uchar* key = keys + j % ring * row_bytes;
+      global const uchar* key = keys + slot_of(j, ring) * row_bytes;
       float8 sums = (float8)(0.0f);
       for (size_t e = 0; e < dim / 8; ++e)
         sums = MULTIPLY_ADD(vload8(e, query), JOIN(kv_eight_, KV)(key, e), sums);
@@ -169,7 +174,7 @@ kernel GROUP_OF_64 void JOIN(attend_, KV)(global const float* q, global const uc
     for (size_t i = item; i < dim; i += GROUP) {
       float sum = result[i] * kept;
       for (size_t w = first; w < last; ++w)
-        sum = MULTIPLY_ADD(weights[w], JOIN(kv_at_, KV)(values + (block + w) % ring * row_bytes, i), sum);
+        sum = MULTIPLY_ADD(weights[w], JOIN(kv_at_, KV)(values + slot_of(block + w, ring) * row_bytes, i), sum);
       result[i] = sum;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
