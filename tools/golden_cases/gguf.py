@@ -150,8 +150,8 @@ def of_gemma():
 
 def of_phi():
     long = {"original_max_position_embeddings": 16}
-    short = {"original_max_position_embeddings": 96, "max_position_embeddings": 960}
-    attention = {"ARCH.rope.scaling.attn_factor": 1.3228756555322954}  # of a stretch by 8 from 16
+    short = {"original_max_position_embeddings": 256, "max_position_embeddings": 2048}
+    attention = {"ARCH.rope.scaling.attn_factor": 1.3228756555322954}  # of a stretch by 8 from 16 positions
     return files([
         ("phi", "f32", phi(intermediate_size=128), {}, "biases everywhere, half of each head rotates"),
         ("phi_two_fifths", "f16", phi(hidden_size=40, intermediate_size=160, partial_rotary_factor=0.4), {},
@@ -164,7 +164,7 @@ def of_phi():
         ("phi3_longrope_long", "f32", phi3(**long, rope_scaling=factors(4)), attention, "rope_factors_long",
          {"rope_length": 24}),
         ("phi3_longrope_short", "bf16", phi3(**short, rope_scaling=factors(4)),
-         {"ARCH.rope.scaling.attn_factor": 1.226569130449561}, "rope_factors_short", {"rope_length": 88}),
+         {"ARCH.rope.scaling.attn_factor": 1.1726039399558574}, "rope_factors_short", {"rope_length": 88}),
         ("phi3_window", "f16", phi3(sliding_window=8), {}, "a window of 8"),
     ])
 
@@ -209,8 +209,8 @@ def of_the_others():
                                                embedding_multiplier=3), {}, "all biases, no output.weight"),
         ("granite_scales_absent", "bf16", granite(embedding_multiplier=1.0, residual_multiplier=1.0,
                                                   logits_scaling=1.0, attention_multiplier=8 ** -0.5),
-         {f"ARCH.{key}": ... for key in ("attention.scale", "embedding_scale", "residual_scale", "logit_scale")},
-         "multipliers absent: 1, and 1 / sqrt(head_dim)"),
+         {f"ARCH.{key}": ... for key in ("attention.scale", "embedding_scale", "residual_scale")},
+         "multipliers absent: 1, and 1 / sqrt(head_dim) for attention"),
         ("granite_llama3", "bf16", granite(**wide, rope_theta=500000.0, rope_scaling=LLAMA3), {}, "rope_freqs.weight"),
     ])
 
@@ -219,7 +219,7 @@ def awkward():
     """Rows that are no multiple of 256, and some no multiple of 32: the quantiser takes other formats for them."""
     experts = {"hidden_size": 64, "intermediate_size": 40, "num_hidden_layers": 1, "vocab_size": 48}
     sandwich = {"hidden_size": 96, "head_dim": 20, "intermediate_size": 72, "num_attention_heads": 3,
-                "num_key_value_heads": 1, "query_pre_attn_scalar": 20, "num_hidden_layers": 1, "vocab_size": 48}
+                "num_key_value_heads": 1, "query_pre_attn_scalar": 20, "num_hidden_layers": 2, "vocab_size": 48}
     fused = {"hidden_size": 64, "intermediate_size": 52, "num_hidden_layers": 1, "vocab_size": 48}
     narrow = fused | {"hidden_size": 48}
     return files([
