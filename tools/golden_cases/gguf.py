@@ -218,8 +218,7 @@ def of_the_others():
 def awkward():
     """Rows that are no multiple of 256, and some no multiple of 32: the quantiser takes other formats for them."""
     experts = {"hidden_size": 64, "intermediate_size": 40, "num_hidden_layers": 1, "vocab_size": 48}
-    sandwich = {"hidden_size": 96, "head_dim": 20, "intermediate_size": 72, "num_attention_heads": 3,
-                "num_key_value_heads": 1, "query_pre_attn_scalar": 20, "num_hidden_layers": 2, "vocab_size": 48}
+    sandwich = {"head_dim": 20, "intermediate_size": 72, "num_attention_heads": 2, "query_pre_attn_scalar": 20}
     fused = {"hidden_size": 64, "intermediate_size": 52, "num_hidden_layers": 1, "vocab_size": 48}
     narrow = fused | {"hidden_size": 48}
     return files([
@@ -228,8 +227,8 @@ def awkward():
         ("mixtral_q4_k", "q4_k", mixtral(hidden_size=256, intermediate_size=32, num_attention_heads=8, head_dim=8,
                                          num_local_experts=3, num_hidden_layers=1, vocab_size=24), {},
          "experts in rows of 256, down in the format for short rows"),
-        ("gemma2_q6_k_awkward", "q6_k", gemma2(**sandwich), {}, "rows of 96: Q8_0; of 60 and 72: F16"),
-        ("gemma2_q5_k_awkward", "q5_k", gemma2(**sandwich), {}, "rows of 96: Q5_1; of 60 and 72: F16"),
+        ("gemma2_q6_k_awkward", "q6_k", gemma2(**sandwich), {}, "rows of 32: Q8_0; of 40 and 72: F16"),
+        ("gemma2_q5_k_awkward", "q5_k", gemma2(**sandwich), {}, "rows of 32: Q5_1; of 40 and 72: F16"),
         ("phi3_q2_k_awkward", "q2_k", phi3(**fused), {}, "rows of 64: IQ4_NL; of 52: F16"),
         ("phi3_q5_k_awkward", "q5_k", phi3(**fused), {}, "rows of 64: Q5_1; of 52: F16"),
         ("phi3_iq4_xs_awkward", "iq4_xs", phi3(**narrow), {}, "rows of 48 and 52: all F16"),
