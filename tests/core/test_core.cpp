@@ -155,7 +155,7 @@ TEST(Rope, parameters_without_a_finite_frequency_are_an_error) {
   EXPECT_FALSE(rope_frequencies(p, 8, 100));
   p = {};
   p.divisors = {1, 1, 1};
-  EXPECT_EQ(rope_frequencies(p, 8, 100).error().code, Errc::bad_tensor);
+  EXPECT_EQ(rope_frequencies(p, 8, 100).error().code, Errc::bad_metadata);
 }
 
 }  // namespace

@@ -110,7 +110,8 @@ expected<void> check_bits(const golden::Golden& g) {
 
 TYPED_TEST(FamilyPromises, bits_do_not_depend_on_threads_chunks_neighbours_and_detours) {
   const auto goldens = golden::all();
-  for (std::size_t i = 0; i < goldens.size(); i += golden_step()) {
+  const std::size_t step = golden_step() * (std::is_same_v<TypeParam, Reference<f32>> && golden_step() > 1 ? 5 : 1);  // it is slow
+  for (std::size_t i = 0; i < goldens.size(); i += step) {
     SCOPED_TRACE(goldens[i].folder.filename().string());
     const auto done = check_bits<TypeParam>(goldens[i]);
     EXPECT_TRUE(done) << done.error().message();

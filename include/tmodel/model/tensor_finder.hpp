@@ -86,9 +86,14 @@ class TensorFinder {
   /// The name that the file has for it, or would have.
   std::string name(Role role, int layer, std::string_view suffix = ".weight", int number = 0) const {
     if (const TensorInfo* t = find(role, layer, suffix, number)) return t->name;
-    std::string first;
-    for_each_name(role, [&](std::string_view pattern) { return first = spell(pattern, layer, number) + std::string(suffix), true; });
-    return first;
+    std::string best;
+    for_each_name(role, [&](std::string_view pattern) {  // the pattern that the rest of the file follows, or the first
+      const auto has = [&](int other, const char* end) { return source_.find(spell(pattern, other, number) + end) != nullptr; };
+      const bool followed = has(0, ".weight") || has(0, ".bias") || has(1, ".weight");
+      if (followed || best.empty()) best = spell(pattern, layer, number) + std::string(suffix);
+      return followed;
+    });
+    return best;
   }
   /// The rows of a projection [rows, columns], or of its bias (columns = 0): a tensor of its own, or part of a fused one.
   /// Empty: the file has none. Errors: bad_tensor (shape).
