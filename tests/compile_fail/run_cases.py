@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Compiles cases.cpp once per case: each wrong combination must be refused with its sentence in the first ten lines.
 
-Usage: run_cases.py COMPILER CASES.cpp FLAG...    The headers are precompiled once, the cases cost a second each.
+Usage: run_cases.py COMPILER CASES.cpp FLAG...    The headers are precompiled once; the compiler stops at the first error,
+which must be the sentence, so that a case costs a second.
 """
 import os
 import subprocess
@@ -28,7 +29,7 @@ def precompile(compiler, flags, work):
     clang = "clang" in subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
     made = prefix + (".pch" if clang else ".gch")
     subprocess.run([compiler, "-std=c++20", *flags, "-x", "c++-header", prefix, "-o", made], check=True)
-    return ["-include-pch", made] if clang else ["-include", prefix]
+    return ["-ferror-limit=1", "-include-pch", made] if clang else ["-fmax-errors=1", "-include", prefix]
 
 
 def main():
