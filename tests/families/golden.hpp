@@ -52,7 +52,8 @@ inline std::vector<Golden> all() {
     Golden g;
     g.folder = entry.path();
     g.family = j["family"].string(), g.weights = j["weights"].string(), g.note = j["note"].string();
-    g.path = j["file"].string() == "." ? entry.path().string() : (entry.path() / std::string(j["file"].string())).string();
+    g.path =
+        j["file"].string() == "." ? entry.path().string() : (entry.path() / std::string(j["file"].string())).string();
     g.ids = ids_of(j["ids"]), g.greedy = ids_of(j["greedy"]);
     g.start_position = static_cast<int>(j["start_position"].integer().value_or(0));
     g.rope_length = static_cast<int>(j["rope_length"].integer().value_or(0));
@@ -67,7 +68,8 @@ inline std::vector<Golden> all() {
 
 /// The model of a golden.
 template <class B>
-expected<std::unique_ptr<Model<B>>> open(const Golden& g, const typename B::Options& options = {}, MissingFormat missing = MissingFormat::refuse) {
+expected<std::unique_ptr<Model<B>>> open(const Golden& g, const typename B::Options& options = {},
+                                         MissingFormat missing = MissingFormat::refuse) {
   std::optional<FamilyFacts<B>> facts;
   AllFamilies::for_each([&]<class F>() {
     if (g.family == F::name) facts = family_facts<F, B>();
@@ -81,8 +83,12 @@ expected<std::unique_ptr<Model<B>>> open(const Golden& g, const typename B::Opti
 
 /// Options of a session that computes what the golden holds, with room for its greedy tokens.
 inline SessionOptions session_options(const Golden& g, int chunk) {
-  return {.context = static_cast<int>(g.ids.size() + g.greedy.size()) + 1, .kv = KvType::f32, .chunk = chunk, .all_logits = true,
-          .rope_length = g.rope_length, .start_position = g.start_position};
+  return {.context = static_cast<int>(g.ids.size() + g.greedy.size()) + 1,
+          .kv = KvType::f32,
+          .chunk = chunk,
+          .all_logits = true,
+          .rope_length = g.rope_length,
+          .start_position = g.start_position};
 }
 
 /// Largest difference to the golden's logits over its largest logit.
@@ -92,7 +98,8 @@ struct Result {
 };
 
 template <class B>
-expected<Result> compute(const Golden& g, const typename B::Options& options = {}, MissingFormat missing = MissingFormat::refuse) {
+expected<Result> compute(const Golden& g, const typename B::Options& options = {},
+                         MissingFormat missing = MissingFormat::refuse) {
   TMODEL_TRY(auto model, open<B>(g, options, missing));
   TMODEL_TRY(auto session, Session<B>::make(*model, session_options(g, 10)));
   Result r;
@@ -121,7 +128,9 @@ expected<Result> compute(const Golden& g, const typename B::Options& options = {
 inline std::vector<Golden> one_of_each() {
   std::vector<Golden> out;
   for (Golden& g : all()) {
-    const auto same = [&](const Golden& other) { return other.family == g.family && (other.path == other.folder) == (g.path == g.folder); };
+    const auto same = [&](const Golden& other) {
+      return other.family == g.family && (other.path == other.folder) == (g.path == g.folder);
+    };
     if (std::none_of(out.begin(), out.end(), same)) out.push_back(std::move(g));
   }
   return out;

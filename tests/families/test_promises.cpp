@@ -26,7 +26,9 @@ class FamilyPromises : public ::testing::Test {};
 using HostBackends = ::testing::Types<Reference<f32>, CpuSimd<f32>>;
 TYPED_TEST_SUITE(FamilyPromises, HostBackends);
 
-bool same(std::span<const f32> a, std::span<const f32> b) { return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0; }
+bool same(std::span<const f32> a, std::span<const f32> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
 
 /// The golden's ids and what follows them.
 std::vector<token_t> all_tokens(const golden::Golden& g) {
@@ -37,7 +39,8 @@ std::vector<token_t> all_tokens(const golden::Golden& g) {
 
 /// Logits [n, V] of every token, in chunks.
 template <class B>
-expected<std::vector<f32>> all_logits(const Model<B>& model, const golden::Golden& g, std::span<const token_t> ids, int chunk) {
+expected<std::vector<f32>> all_logits(const Model<B>& model, const golden::Golden& g, std::span<const token_t> ids,
+                                      int chunk) {
   TMODEL_TRY(auto session, Session<B>::make(model, golden::session_options(g, chunk)));
   std::vector<f32> out;
   const auto each = [&](pos_t, std::span<const f32> logits) { out.insert(out.end(), logits.begin(), logits.end()); };
@@ -47,7 +50,8 @@ expected<std::vector<f32>> all_logits(const Model<B>& model, const golden::Golde
 
 /// Goes back, apart and through bytes, and must find the same last logits each time.
 template <class B>
-expected<bool> detours_end_alike(const Model<B>& model, const golden::Golden& g, std::span<const token_t> ids, std::span<const f32> last) {
+expected<bool> detours_end_alike(const Model<B>& model, const golden::Golden& g, std::span<const token_t> ids,
+                                 std::span<const f32> last) {
   TMODEL_TRY(auto session, Session<B>::make(model, golden::session_options(g, 7)));
   TMODEL_CHECK(session.append(ids));
   bool alike = same(session.logits(), last);
@@ -75,7 +79,8 @@ expected<bool> detours_end_alike(const Model<B>& model, const golden::Golden& g,
 
 /// Ragged steps beside a session that reads something else.
 template <class B>
-expected<bool> neighbours_do_not_matter(const Model<B>& model, const golden::Golden& g, std::span<const token_t> ids, std::span<const f32> last) {
+expected<bool> neighbours_do_not_matter(const Model<B>& model, const golden::Golden& g, std::span<const token_t> ids,
+                                        std::span<const f32> last) {
   const auto options = golden::session_options(g, 16);
   TMODEL_TRY(auto batch, Batch<B>::make(model, {.sequences = 2, .rows = 32, .context = options.context}));
   TMODEL_TRY(auto mine, Session<B>::make(model, options));
@@ -110,7 +115,8 @@ expected<void> check_bits(const golden::Golden& g) {
 
 TYPED_TEST(FamilyPromises, bits_do_not_depend_on_threads_chunks_neighbours_and_detours) {
   const auto goldens = golden::all();
-  const std::size_t step = golden_step() * (std::is_same_v<TypeParam, Reference<f32>> && golden_step() > 1 ? 5 : 1);  // it is slow
+  const std::size_t step =
+      golden_step() * (std::is_same_v<TypeParam, Reference<f32>> && golden_step() > 1 ? 5 : 1);  // it is slow
   for (std::size_t i = 0; i < goldens.size(); i += step) {
     SCOPED_TRACE(goldens[i].folder.filename().string());
     const auto done = check_bits<TypeParam>(goldens[i]);
@@ -131,7 +137,8 @@ expected<void> check_plan(const golden::Golden& g) {
   }
   const auto windowed = [](const LayerPlan& plan) { return plan.window > 0; };
   const bool any = std::any_of(model->config().plans.begin(), model->config().plans.end(), windowed);
-  if (any && model->config().window + 9 < settled.context) {  // layers with a window keep the window and a chunk, not the context
+  if (any && model->config().window + 9 <
+                 settled.context) {  // layers with a window keep the window and a chunk, not the context
     ModelConfig all = model->config();
     for (LayerPlan& plan : all.plans) plan.window = 0;
     TMODEL_TRY(const MemoryUse whole, Session<B>::plan(all, model->spec(), settled));
@@ -155,7 +162,8 @@ std::string problem_with(const golden::Golden& g, const std::function<void(std::
   if (!files) return files.error().message();
   change(files->source.tensors);
   if (auto sorted = files->source.sort(); !sorted) return sorted.error().message();
-  const auto family = std::find_if(families.begin(), families.end(), [&](const FamilyData& f) { return f.name == g.family; });
+  const auto family =
+      std::find_if(families.begin(), families.end(), [&](const FamilyData& f) { return f.name == g.family; });
   auto config = read_model_config(*family, files->source);
   if (!config) return config.error().message();
   FamilyFacts<Reference<f32>> facts;
@@ -172,19 +180,24 @@ TEST(FamilyTensors, a_missing_or_further_one_is_named) {
     ASSERT_TRUE(files);
     for (std::size_t i = 0; i < files->source.tensors.size(); ++i) {
       const std::string name = files->source.tensors[i].name;
-      const std::string said = problem_with(g, [&](auto& tensors) { tensors.erase(tensors.begin() + static_cast<std::ptrdiff_t>(i)); });
-      if (name == "lm_head.weight") EXPECT_EQ(said, "") << "a model without a head is tied";
-      else EXPECT_NE(said.find(name), said.npos) << name << " is missing: " << said;
+      const std::string said =
+          problem_with(g, [&](auto& tensors) { tensors.erase(tensors.begin() + static_cast<std::ptrdiff_t>(i)); });
+      if (name == "lm_head.weight")
+        EXPECT_EQ(said, "") << "a model without a head is tied";
+      else
+        EXPECT_NE(said.find(name), said.npos) << name << " is missing: " << said;
     }
     const std::string said = problem_with(g, [](auto& tensors) {
       tensors.push_back(tensors.front());
       tensors.back().name = "model.layers.0.self_attn.sinks";
     });
     EXPECT_NE(said.find("model.layers.0.self_attn.sinks"), said.npos) << said;
-    EXPECT_EQ(problem_with(g, [](auto& tensors) {
-      tensors.push_back(tensors.front());
-      tensors.back().name = "model.layers.0.self_attn.rotary_emb.inv_freq";
-    }), "");
+    EXPECT_EQ(problem_with(g,
+                           [](auto& tensors) {
+                             tensors.push_back(tensors.front());
+                             tensors.back().name = "model.layers.0.self_attn.rotary_emb.inv_freq";
+                           }),
+              "");
   }
 }
 

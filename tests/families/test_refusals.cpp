@@ -15,7 +15,8 @@ std::string refusal(std::string_view config) {
   TensorSource source;
   source.metadata.dialect = Dialect::huggingface;
   source.metadata.where = "config.json";
-  if (auto read = read_config(std::as_bytes(std::span(config)), "config.json", "", source.metadata); !read) return "not JSON";
+  if (auto read = read_config(std::as_bytes(std::span(config)), "config.json", "", source.metadata); !read)
+    return "not JSON";
   const auto found = find_family(detail::data_of<AllFamilies>, source);
   if (!found) return found.error().message();
   const auto parsed = read_model_config(detail::data_of<AllFamilies>[*found], source);
@@ -23,8 +24,10 @@ std::string refusal(std::string_view config) {
 }
 
 std::string config_of(std::string_view type, std::string_view keys) {
-  return R"({"model_type":")" + std::string(type) + R"(","hidden_size":64,"intermediate_size":96,"num_hidden_layers":2,)" +
-         R"("num_attention_heads":4,"num_key_value_heads":2,"vocab_size":100)" + (keys.empty() ? "" : "," + std::string(keys)) + "}";
+  return R"({"model_type":")" + std::string(type) +
+         R"(","hidden_size":64,"intermediate_size":96,"num_hidden_layers":2,)" +
+         R"("num_attention_heads":4,"num_key_value_heads":2,"vocab_size":100)" +
+         (keys.empty() ? "" : "," + std::string(keys)) + "}";
 }
 
 struct Refusal {
@@ -38,30 +41,42 @@ const std::vector<Refusal> refusals{
     {config_of("deepseek_v3", ""), {"deepseek_v3", "no family of this program opens the model"}},
     {config_of("gemma3n", ""), {"gemma3n", "nearest is gemma"}},
     {R"({"hidden_size":64})", {"no architecture named"}},
-    {config_of("llama", R"("architectures":["LlamaForSequenceClassification"])"), {"architectures", "LlamaForSequenceClassification"}},
+    {config_of("llama", R"("architectures":["LlamaForSequenceClassification"])"),
+     {"architectures", "LlamaForSequenceClassification"}},
     {config_of("qwen3", R"("architectures":["Qwen3Model"])"), {"architectures", "Qwen3Model", "ForCausalLM"}},
-    {config_of("llama", R"("quantization_config":{"quant_method":"gptq","bits":4})"), {"quantization_config.quant_method", "gptq"}},
-    {config_of("llama", R"("quantization_config":{"quant_method":"awq"})"), {"quantization_config.quant_method", "awq"}},
-    {config_of("mistral", R"("quantization_config":{"quant_method":"bitsandbytes","load_in_4bit":true})"), {"quantization_config.quant_method", "bitsandbytes"}},
-    {config_of("qwen3", R"("quantization_config":{"quant_method":"fp8"})"), {"quantization_config.quant_method", "fp8"}},
-    {config_of("llama", R"("rope_scaling":{"rope_type":"proportional","factor":2})"), {"rope_scaling.rope_type", "proportional", "yarn"}},
+    {config_of("llama", R"("quantization_config":{"quant_method":"gptq","bits":4})"),
+     {"quantization_config.quant_method", "gptq"}},
+    {config_of("llama", R"("quantization_config":{"quant_method":"awq"})"),
+     {"quantization_config.quant_method", "awq"}},
+    {config_of("mistral", R"("quantization_config":{"quant_method":"bitsandbytes","load_in_4bit":true})"),
+     {"quantization_config.quant_method", "bitsandbytes"}},
+    {config_of("qwen3", R"("quantization_config":{"quant_method":"fp8"})"),
+     {"quantization_config.quant_method", "fp8"}},
+    {config_of("llama", R"("rope_scaling":{"rope_type":"proportional","factor":2})"),
+     {"rope_scaling.rope_type", "proportional", "yarn"}},
     {config_of("qwen2", R"("rope_scaling":{"type":"mrope","mrope_section":[1,2,3]})"), {"rope_scaling", "mrope"}},
     {config_of("llama", R"("rope_scaling":{"rope_type":"linear"})"), {"rope_scaling.factor", "missing"}},
-    {config_of("llama", R"("rope_scaling":{"rope_type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":4})"), {"high_freq_factor", "more than low_freq_factor"}},
+    {config_of("llama", R"("rope_scaling":{"rope_type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":4})"),
+     {"high_freq_factor", "more than low_freq_factor"}},
     {config_of("phi3", R"("rope_scaling":{"type":"longrope","long_factor":[1,1]})"), {"short_factor", "missing"}},
-    {config_of("phi3", R"("rope_scaling":{"type":"longrope","short_factor":[1,1,1],"long_factor":[1,1,1]})"), {"rope frequency factors", "8 values", "3"}},
+    {config_of("phi3", R"("rope_scaling":{"type":"longrope","short_factor":[1,1,1],"long_factor":[1,1,1]})"),
+     {"rope frequency factors", "8 values", "3"}},
     {config_of("llama", R"("hidden_act":"relu")"), {"hidden_act", "relu", "silu"}},
     {config_of("phi", R"("hidden_act":"gelu")"), {"hidden_act", "gelu", "gelu_new"}},
     {config_of("falcon", R"("activation":"relu")"), {"activation", "relu", "gelu"}},
     {config_of("gemma2", R"("hidden_activation":"silu")"), {"hidden_activation", "silu"}},
-    {config_of("gemma2", R"("layer_types":["full_attention","chunked_attention"])"), {"layer_types", "chunked_attention"}},
-    {config_of("qwen2", R"("use_sliding_window":true,"layer_types":["full_attention"])"), {"layer_types", "1 entries", "2"}},
+    {config_of("gemma2", R"("layer_types":["full_attention","chunked_attention"])"),
+     {"layer_types", "chunked_attention"}},
+    {config_of("qwen2", R"("use_sliding_window":true,"layer_types":["full_attention"])"),
+     {"layer_types", "1 entries", "2"}},
     {config_of("gemma3_text", R"("use_bidirectional_attention":true)"), {"use_bidirectional_attention", "true"}},
-    {R"({"model_type":"llama","num_attention_heads":4,"num_key_value_heads":3,"hidden_size":64})", {"key and value heads", "a divisor of 4", "3"}},
+    {R"({"model_type":"llama","num_attention_heads":4,"num_key_value_heads":3,"hidden_size":64})",
+     {"key and value heads", "a divisor of 4", "3"}},
     {config_of("llama", R"("head_dim":15)"), {"head_dim", "15", "even"}},
     {config_of("phi", R"("partial_rotary_factor":0.01)"), {"partial_rotary_factor", "0 rotated"}},
     {config_of("stablelm", R"("layer_norm_eps":0)"), {"layer_norm_eps", "more than 0"}},
-    {config_of("mixtral", R"("num_local_experts":2,"num_experts_per_tok":3)"), {"experts used for a token", "at most 2", "3"}},
+    {config_of("mixtral", R"("num_local_experts":2,"num_experts_per_tok":3)"),
+     {"experts used for a token", "at most 2", "3"}},
     {config_of("qwen3_moe", R"("num_experts":0)"), {"num_experts", "0"}},
     {config_of("smollm3", R"("no_rope_layers":[1])"), {"no_rope_layers", "1 entries"}},
     {config_of("granite", R"("logits_scaling":0)"), {"logits_scaling", "more than 0"}},
@@ -74,7 +89,8 @@ TEST(FamilyRefusals, name_the_key_and_the_value_in_one_line) {
     const std::string message = refusal(r.config);
     EXPECT_FALSE(message.empty()) << "accepted: " << r.config;
     EXPECT_EQ(message.find('\n'), message.npos) << message;
-    for (const std::string& part : r.says) EXPECT_NE(message.find(part), message.npos) << "'" << part << "' is not in: " << message;
+    for (const std::string& part : r.says)
+      EXPECT_NE(message.find(part), message.npos) << "'" << part << "' is not in: " << message;
   }
 }
 
@@ -82,8 +98,11 @@ TEST(FamilyRefusals, do_not_hit_what_is_supported) {
   for (const FamilyData& family : detail::data_of<AllFamilies>)
     for (const std::string_view type : family.model_types) EXPECT_EQ(refusal(config_of(type, "")), "") << type;
   // A class name alone will do, and a language model inside of one that sees.
-  EXPECT_EQ(refusal(R"({"architectures":["Qwen3ForCausalLM"],"head_dim":16,"hidden_size":64,"intermediate_size":96,"num_hidden_layers":2,)"
-                    R"("num_attention_heads":4,"num_key_value_heads":2,"vocab_size":100})"), "");
+  EXPECT_EQ(
+      refusal(
+          R"({"architectures":["Qwen3ForCausalLM"],"head_dim":16,"hidden_size":64,"intermediate_size":96,"num_hidden_layers":2,)"
+          R"("num_attention_heads":4,"num_key_value_heads":2,"vocab_size":100})"),
+      "");
   EXPECT_EQ(refusal(R"({"model_type":"llava","text_config":)" + config_of("llama", "") + "}"), "");
 }
 
@@ -94,9 +113,14 @@ TEST(FamilyRefusals, gguf_llama_is_what_its_keys_say) {
     Metadata& m = source.metadata;
     m.where = "model.gguf";
     m.insert("general.architecture", std::string("llama"));
-    for (const auto& [key, value] : {std::pair{"block_count", 2}, {"embedding_length", 64}, {"feed_forward_length", 96}, {"attention.head_count", 4}, {"vocab_size", 100}})
+    for (const auto& [key, value] : {std::pair{"block_count", 2},
+                                     {"embedding_length", 64},
+                                     {"feed_forward_length", 96},
+                                     {"attention.head_count", 4},
+                                     {"vocab_size", 100}})
       m.insert("llama." + std::string(key), std::int64_t{value});
-    if (experts > 0) m.insert("llama.expert_count", std::int64_t{experts}), m.insert("llama.expert_used_count", std::int64_t{2});
+    if (experts > 0)
+      m.insert("llama.expert_count", std::int64_t{experts}), m.insert("llama.expert_used_count", std::int64_t{2});
     const auto found = find_family(detail::data_of<AllFamilies>, source);
     return found ? std::string(detail::data_of<AllFamilies>[*found].name) : found.error().message();
   };

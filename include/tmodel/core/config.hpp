@@ -21,6 +21,9 @@ struct LayerPlan {
   int cache = 0;         ///< number of its cache among those of layers with a window, or among the others
 };
 
+/// More than any model has; what a file says beyond is damage.
+inline constexpr int max_layers = 4096, max_experts = 4096;
+
 struct ModelConfig {
   std::string model_type;  ///< as the file says it
   int layers = 0;

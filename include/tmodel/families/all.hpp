@@ -24,11 +24,14 @@ namespace tmodel::inline v0 {
 template <class... Fs>
 struct FamilySet {
   static constexpr std::size_t size = sizeof...(Fs);
-  template <class Fn> static void for_each(Fn&& fn) { (fn.template operator()<Fs>(), ...); }
+  template <class Fn>
+  static void for_each(Fn&& fn) {
+    (fn.template operator()<Fs>(), ...);
+  }
 };
 
-using AllFamilies =
-    FamilySet<LlamaTraits, MistralTraits, MixtralTraits, Qwen2Traits, Qwen3Traits, Qwen3MoeTraits, GemmaTraits, Gemma2Traits, Gemma3Traits,
-              PhiTraits, Phi3Traits, FalconTraits, StableLmTraits, SmolLm3Traits, Olmo2Traits, GraniteTraits>;
+using AllFamilies = FamilySet<LlamaTraits, MistralTraits, MixtralTraits, Qwen2Traits, Qwen3Traits, Qwen3MoeTraits,
+                              GemmaTraits, Gemma2Traits, Gemma3Traits, PhiTraits, Phi3Traits, FalconTraits,
+                              StableLmTraits, SmolLm3Traits, Olmo2Traits, GraniteTraits>;
 
 }  // namespace tmodel::inline v0

@@ -30,7 +30,8 @@ inline constexpr Key layer_eps{"layer_norm_eps|layer_norm_epsilon", "attention.l
 inline constexpr Key max_positions{"max_position_embeddings", "context_length"};
 inline constexpr Key vocab{"vocab_size", "vocab_size"};
 inline constexpr Key window{"sliding_window", "attention.sliding_window"};
-inline constexpr Key window_period{"sliding_window_pattern|_sliding_window_pattern", "attention.sliding_window_pattern"};
+inline constexpr Key window_period{"sliding_window_pattern|_sliding_window_pattern",
+                                   "attention.sliding_window_pattern"};
 inline constexpr Key experts{"num_local_experts|num_experts", "expert_count"};
 inline constexpr Key experts_used{"num_experts_per_tok", "expert_used_count"};
 inline constexpr Key expert_ffn_dim{"moe_intermediate_size", "expert_feed_forward_length"};
@@ -43,9 +44,12 @@ inline constexpr Key final_softcap{"final_logit_softcapping", "final_logit_softc
 /// keys under "text_config".
 class ConfigReader {
  public:
-  ConfigReader(const Metadata& m, HasTensor has_tensor) : m_(m), has_tensor_(has_tensor), gguf_(m.dialect == Dialect::gguf) {
-    if (gguf_) prefix_ = std::string(m.string("general.architecture").value_or("")) + ".";
-    else if (m.has("text_config.model_type") || m.has("text_config.hidden_size")) prefix_ = "text_config.";
+  ConfigReader(const Metadata& m, HasTensor has_tensor)
+      : m_(m), has_tensor_(has_tensor), gguf_(m.dialect == Dialect::gguf) {
+    if (gguf_)
+      prefix_ = std::string(m.string("general.architecture").value_or("")) + ".";
+    else if (m.has("text_config.model_type") || m.has("text_config.hidden_size"))
+      prefix_ = "text_config.";
   }
   bool gguf() const noexcept { return gguf_; }
   /// The language model is a part of one that also sees.
@@ -65,9 +69,17 @@ class ConfigReader {
     }
   }
   /// A key of config.json.
-  std::string name(std::string_view huggingface) const { return gguf_ ? std::string(huggingface) : prefix_ + std::string(huggingface); }
-  template <class Name> bool has(const Name& key) const { return m_.has_value(name(key)); }
-  template <class Name> bool is_null(const Name& key) const { return m_.has(name(key)) && !has(key); }
+  std::string name(std::string_view huggingface) const {
+    return gguf_ ? std::string(huggingface) : prefix_ + std::string(huggingface);
+  }
+  template <class Name>
+  bool has(const Name& key) const {
+    return m_.has_value(name(key));
+  }
+  template <class Name>
+  bool is_null(const Name& key) const {
+    return m_.has(name(key)) && !has(key);
+  }
   const MetaArray* array(std::string_view key) const { return m_.array(name(key)); }
 
   /// A size: at least `low`. Without a default the key must be there.
@@ -107,13 +119,19 @@ class ConfigReader {
     if (!value) refuse(n, "not true or false");
     return value.value_or(otherwise);
   }
-  std::string_view text(std::string_view key, std::string_view otherwise) const { return m_.string(name(key)).value_or(otherwise); }
-
-  void refuse(std::string_view key, std::string_view got, std::string_view expected = {}, Errc code = Errc::bad_metadata) {
-    if (!error_)
-      error_.emplace(code, code == Errc::unsupported ? "this setting" : "configuration key", std::string(key) + " in " + m_.where, expected, got);
+  std::string_view text(std::string_view key, std::string_view otherwise) const {
+    return m_.string(name(key)).value_or(otherwise);
   }
-  void unsupported(std::string_view key, std::string_view got, std::string_view expected) { refuse(key, got, expected, Errc::unsupported); }
+
+  void refuse(std::string_view key, std::string_view got, std::string_view expected = {},
+              Errc code = Errc::bad_metadata) {
+    if (!error_)
+      error_.emplace(code, code == Errc::unsupported ? "this setting" : "configuration key",
+                     std::string(key) + " in " + m_.where, expected, got);
+  }
+  void unsupported(std::string_view key, std::string_view got, std::string_view expected) {
+    refuse(key, got, expected, Errc::unsupported);
+  }
   /// The configuration, or the first error.
   expected<ModelConfig> result(ModelConfig config) {
     if (error_) return tl::unexpected<Error>(*std::move(error_));
@@ -127,7 +145,8 @@ class ConfigReader {
     if (array.count == 0 || array.type == MetaType::string || array.type == MetaType::array) return std::nullopt;
     const f64 first = reader.number();
     while (!reader.done())
-      if (reader.number() != first) return refuse(key, "values that differ from layer to layer", {}, Errc::unsupported), std::nullopt;
+      if (reader.number() != first)
+        return refuse(key, "values that differ from layer to layer", {}, Errc::unsupported), std::nullopt;
     if (!(std::fabs(first) < 0x1p31)) return std::nullopt;
     return static_cast<std::int64_t>(first);
   }

@@ -18,8 +18,8 @@ struct Defaults {
   Key norm_eps_key = keys::rms_eps;
   f64 theta = 10000.0;
   int max_positions = 2048;
-  int kv_heads = 0;  ///< 0: as many as heads
-  int head_dim = 0;  ///< 0: dim / heads
+  int kv_heads = 0;       ///< 0: as many as heads
+  int head_dim = 0;       ///< 0: dim / heads
   f64 rotary_factor = 1;  ///< of a head, the leading part that rotates
   bool tied = false;
   bool interleaved_gguf = false;  ///< GGUF converters permute q and k rows of this architecture
@@ -29,7 +29,8 @@ struct Defaults {
 /// eos_token_id of config.json and generation_config.json: a number, a list or null. GGUF: the tokenizer's.
 inline void parse_end_tokens(const Metadata& m, ModelConfig& c) {
   for (const std::string_view key : {"eos_token_id", "text_config.eos_token_id", "generation_config.eos_token_id"}) {
-    if (const auto id = m.integer(key); id && *id >= 0 && *id < c.vocab) c.end_tokens.push_back(static_cast<token_t>(*id));
+    if (const auto id = m.integer(key); id && *id >= 0 && *id < c.vocab)
+      c.end_tokens.push_back(static_cast<token_t>(*id));
     const MetaArray* list = m.array(key);
     if (list == nullptr || list->type == MetaType::string) continue;
     for (MetaReader reader(*list); !reader.done();)
@@ -44,7 +45,8 @@ inline std::vector<bool> parse_layer_types(ConfigReader& r, int layers) {
   if (list == nullptr || list->type != MetaType::string) return windowed;
   for (MetaReader reader(*list); !reader.done();) {
     const std::string_view kind = reader.string();
-    if (kind != "full_attention" && kind != "sliding_attention") r.unsupported("layer_types", kind, "full_attention or sliding_attention");
+    if (kind != "full_attention" && kind != "sliding_attention")
+      r.unsupported("layer_types", kind, "full_attention or sliding_attention");
     windowed.push_back(kind == "sliding_attention");
   }
   if (windowed.size() != static_cast<std::size_t>(layers))
@@ -66,23 +68,35 @@ inline ModelConfig parse_decoder(ConfigReader& r, const Defaults& d) {
   const Metadata& m = r.metadata();
   const auto size_or = [&](const Key& key, int otherwise) { return r.size(key, 1, r.gguf() ? -1 : otherwise); };
   ModelConfig c;
-  c.model_type = r.gguf() ? m.string("general.architecture").value_or("") : r.text("model_type", m.string("model_type").value_or(""));
+  c.model_type = r.gguf() ? m.string("general.architecture").value_or("")
+                          : r.text("model_type", m.string("model_type").value_or(""));
   c.layers = size_or(keys::layers, d.sizes.layers);
+  if (c.layers > max_layers) {
+    r.refuse(r.name(keys::layers), std::to_string(c.layers), "at most " + std::to_string(max_layers));
+    c.layers = 1;
+  }
   c.dim = size_or(keys::dim, d.sizes.dim);
   c.ffn_dim = size_or(keys::ffn_dim, d.sizes.ffn_dim);
   c.heads = size_or(keys::heads, d.sizes.heads);
-  c.kv_heads = r.size(keys::kv_heads, 1, r.gguf() || d.kv_heads == 0 || r.is_null(keys::kv_heads) ? c.heads : d.kv_heads);
-  c.head_dim = r.size(keys::head_dim, 1, r.gguf() || d.head_dim == 0 || r.is_null(keys::head_dim) ? c.dim / c.heads : d.head_dim);
+  c.kv_heads =
+      r.size(keys::kv_heads, 1, r.gguf() || d.kv_heads == 0 || r.is_null(keys::kv_heads) ? c.heads : d.kv_heads);
+  c.head_dim = r.size(keys::head_dim, 1,
+                      r.gguf() || d.head_dim == 0 || r.is_null(keys::head_dim) ? c.dim / c.heads : d.head_dim);
   c.max_positions = r.size(keys::max_positions, 1, d.max_positions);
   const MetaArray* tokens = m.array("tokenizer.ggml.tokens");
-  c.vocab = r.size(keys::vocab, 1, !r.gguf() ? d.sizes.vocab : tokens && tokens->count < (1u << 30) ? static_cast<int>(tokens->count) : -1);
+  c.vocab = r.size(keys::vocab, 1,
+                   !r.gguf()                              ? d.sizes.vocab
+                   : tokens && tokens->count < (1u << 30) ? static_cast<int>(tokens->count)
+                                                          : -1);
   c.norm_eps = static_cast<f32>(r.positive(d.norm_eps_key, d.norm_eps));
 
   const f64 part = r.has("rope_parameters.partial_rotary_factor") ? r.number("rope_parameters.partial_rotary_factor", 1)
                                                                   : r.number("partial_rotary_factor", d.rotary_factor);
-  c.rotary_dim = r.gguf() ? r.size({"", "rope.dimension_count"}, 2, c.head_dim) : static_cast<int>(c.head_dim * part);
+  c.rotary_dim = r.gguf() ? r.size({"", "rope.dimension_count"}, 2, c.head_dim) : static_cast<int>(c.head_dim * std::clamp(part, 0.0, 2.0));
   if (c.rotary_dim < 2 || c.rotary_dim % 2 != 0 || c.rotary_dim > c.head_dim)
-    r.refuse(r.gguf() ? r.name(Key{"", "rope.dimension_count"}) : part == 1 ? "head_dim" : "partial_rotary_factor",
+    r.refuse(r.gguf()    ? r.name(Key{"", "rope.dimension_count"})
+             : part == 1 ? "head_dim"
+                         : "partial_rotary_factor",
              std::to_string(c.rotary_dim) + " rotated elements of a head", "an even number, at most the head's");
   if (r.gguf() && r.size({"", "attention.value_length"}, 1, c.head_dim) != c.head_dim)
     r.unsupported(r.name(Key{"", "attention.value_length"}), "another length than keys have", {});
@@ -92,7 +106,8 @@ inline ModelConfig parse_decoder(ConfigReader& r, const Defaults& d) {
   c.rope = {parse_rope(r, rope, c.max_positions)};
   c.rope_pairing = r.gguf() && d.interleaved_gguf ? RopePairing::interleaved : RopePairing::halves;
   if (!r.gguf()) {
-    for (const std::string_view key : {"quantization_config.quant_method", "text_config.quantization_config.quant_method"})
+    for (const std::string_view key :
+         {"quantization_config.quant_method", "text_config.quantization_config.quant_method"})
       if (m.has(key)) r.unsupported(key, m.string(key).value_or("?"), "none");
     if (r.flag("use_bidirectional_attention", false)) r.unsupported("use_bidirectional_attention", "true", "false");
     const bool tied = r.nested() && !r.has("tie_word_embeddings") ? m.boolean("tie_word_embeddings").value_or(d.tied)
@@ -108,7 +123,8 @@ inline ModelConfig parse_decoder(ConfigReader& r, const Defaults& d) {
 inline ModelConfig parse_llama_like(ConfigReader& r, const Defaults& defaults) {
   ModelConfig c = parse_decoder(r, defaults);
   expect_activation(r, "hidden_act", {"silu", "swish"});
-  if (r.gguf() && r.number(Key{"", "expert_count"}, 0) != 0) r.unsupported(r.name(Key{"", "expert_count"}), "experts", "none");
+  if (r.gguf() && r.number(Key{"", "expert_count"}, 0) != 0)
+    r.unsupported(r.name(Key{"", "expert_count"}), "experts", "none");
   return c;
 }
 

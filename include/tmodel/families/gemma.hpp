@@ -17,8 +17,11 @@ struct GemmaTraits {
 
   static expected<ModelConfig> parse(const Metadata& metadata, HasTensor has_tensor) {
     families::ConfigReader r(metadata, has_tensor);
-    ModelConfig c = families::parse_decoder(r, {.sizes = {256000, 3072, 24576, 28, 16}, .max_positions = 8192, .kv_heads = 16, .head_dim = 256, .tied = true});
-    families::expect_activation(r, r.has("hidden_activation") ? "hidden_activation" : "hidden_act", {"gelu_pytorch_tanh", "gelu"});
+    ModelConfig c = families::parse_decoder(
+        r,
+        {.sizes = {256000, 3072, 24576, 28, 16}, .max_positions = 8192, .kv_heads = 16, .head_dim = 256, .tied = true});
+    families::expect_activation(r, r.has("hidden_activation") ? "hidden_activation" : "hidden_act",
+                                {"gelu_pytorch_tanh", "gelu"});
     c.qkv_bias = c.o_bias = families::bias_if(r, "attention_bias");
     c.norm_offset = r.gguf() ? 0.f : 1.f;
     c.embedding_scale = std::sqrt(static_cast<f32>(c.dim));

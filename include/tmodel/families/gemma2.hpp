@@ -17,19 +17,24 @@ struct Gemma2Traits {
   static constexpr std::array<std::string_view, 1> gguf_architectures{"gemma2"};
   static constexpr std::array specs{
       DecoderSpec{.place = NormPlace::sandwich, .activation = Activation::gelu_tanh, .attention_softcap = true}};
-  static constexpr std::array tensor_names{TensorName{Role::ffn_norm, "blk.#.ffn_norm", "model.layers.#.pre_feedforward_layernorm"}};
+  static constexpr std::array tensor_names{
+      TensorName{Role::ffn_norm, "blk.#.ffn_norm", "model.layers.#.pre_feedforward_layernorm"}};
 
   static expected<ModelConfig> parse(const Metadata& metadata, HasTensor has_tensor) {
     families::ConfigReader r(metadata, has_tensor);
-    ModelConfig c = families::parse_decoder(r, {.sizes = {256000, 2304, 9216, 26, 8}, .max_positions = 8192, .kv_heads = 4, .head_dim = 256, .tied = true});
-    families::expect_activation(r, r.has("hidden_activation") ? "hidden_activation" : "hidden_act", {"gelu_pytorch_tanh", "gelu"});
+    ModelConfig c = families::parse_decoder(
+        r, {.sizes = {256000, 2304, 9216, 26, 8}, .max_positions = 8192, .kv_heads = 4, .head_dim = 256, .tied = true});
+    families::expect_activation(r, r.has("hidden_activation") ? "hidden_activation" : "hidden_act",
+                                {"gelu_pytorch_tanh", "gelu"});
     c.qkv_bias = c.o_bias = families::bias_if(r, "attention_bias");
     c.norm_offset = r.gguf() ? 0.f : 1.f;
     c.embedding_scale = std::sqrt(static_cast<f32>(c.dim));
-    const f64 per_head = r.gguf() ? (c.layers == 46 ? c.dim / c.heads : c.head_dim) : r.positive("query_pre_attn_scalar", 256);
+    const f64 per_head =
+        r.gguf() ? (c.layers == 46 ? c.dim / c.heads : c.head_dim) : r.positive("query_pre_attn_scalar", 256);
     c.attention_scale = static_cast<f32>(1.0 / std::sqrt(per_head));
     using namespace families;
-    c.attention_softcap = r.is_null(keys::attention_softcap) ? 0.f : static_cast<f32>(r.positive(keys::attention_softcap, 50));
+    c.attention_softcap =
+        r.is_null(keys::attention_softcap) ? 0.f : static_cast<f32>(r.positive(keys::attention_softcap, 50));
     c.final_softcap = r.is_null(keys::final_softcap) ? 0.f : static_cast<f32>(r.positive(keys::final_softcap, 30));
     if (!r.is_null(keys::window)) c.window = r.size(keys::window, 1, 4096);
     c.window_period = r.gguf() ? r.size(keys::window_period, 1, 2) : 2;

@@ -18,7 +18,8 @@ struct MistralTraits {
 
   static expected<ModelConfig> parse(const Metadata& metadata, HasTensor has_tensor) {
     families::ConfigReader r(metadata, has_tensor);
-    ModelConfig c = families::parse_llama_like(r, {.sizes = {32000, 4096, 14336, 32, 32}, .max_positions = 131072, .kv_heads = 8, .interleaved_gguf = true});
+    ModelConfig c = families::parse_llama_like(
+        r, {.sizes = {32000, 4096, 14336, 32, 32}, .max_positions = 131072, .kv_heads = 8, .interleaved_gguf = true});
     if (!r.gguf() && !r.is_null(families::keys::window)) c.window = r.size(families::keys::window, 1, 4096);
     return r.result(std::move(c));
   }

@@ -27,7 +27,12 @@ struct MixtralTraits {
 
   static expected<ModelConfig> parse(const Metadata& metadata, HasTensor has_tensor) {
     families::ConfigReader r(metadata, has_tensor);
-    ModelConfig c = families::parse_decoder(r, {.sizes = {32000, 4096, 14336, 32, 32}, .norm_eps = 1e-5, .theta = 1e6, .max_positions = 131072, .kv_heads = 8, .interleaved_gguf = true});
+    ModelConfig c = families::parse_decoder(r, {.sizes = {32000, 4096, 14336, 32, 32},
+                                                .norm_eps = 1e-5,
+                                                .theta = 1e6,
+                                                .max_positions = 131072,
+                                                .kv_heads = 8,
+                                                .interleaved_gguf = true});
     families::expect_activation(r, "hidden_act", {"silu", "swish"});
     c.experts = r.size(families::keys::experts, 1, r.gguf() ? -1 : 8);
     c.experts_used = r.size(families::keys::experts_used, 1, r.gguf() ? -1 : 2);
@@ -35,7 +40,9 @@ struct MixtralTraits {
     if (!r.gguf() && r.has(families::keys::window)) c.window = r.size(families::keys::window, 1);
     return r.result(std::move(c));
   }
-  static LayerPlan plan(const ModelConfig& c, int layer) { return {.layer = layer, .window = c.window, .experts = true}; }
+  static LayerPlan plan(const ModelConfig& c, int layer) {
+    return {.layer = layer, .window = c.window, .experts = true};
+  }
 };
 static_assert(Family<MixtralTraits>);
 

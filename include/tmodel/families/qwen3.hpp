@@ -17,7 +17,8 @@ struct Qwen3Traits {
 
   static expected<ModelConfig> parse(const Metadata& metadata, HasTensor has_tensor) {
     families::ConfigReader r(metadata, has_tensor);
-    ModelConfig c = families::parse_llama_like(r, {.sizes = {151936, 4096, 22016, 32, 32}, .max_positions = 32768, .head_dim = 128});
+    ModelConfig c = families::parse_llama_like(
+        r, {.sizes = {151936, 4096, 22016, 32, 32}, .max_positions = 32768, .head_dim = 128});
     c.qkv_bias = c.o_bias = families::bias_if(r, "attention_bias");
     families::parse_switched_window(r, c, 28);
     return r.result(std::move(c));

@@ -1,8 +1,8 @@
 #pragma once
-// StableLM-3B, Zephyr-3B, StableLM 2: Llama with LayerNorm and a quarter of each head rotating; the 12B runs attention and
-// ffn side by side and normalises queries and keys with weights of each head's own.
-// Source: transformers modeling_stablelm, configuration_stablelm; GGUF architecture "stablelm", where only the presence of
-// ffn_norm tells the forms apart.
+// StableLM-3B, Zephyr-3B, StableLM 2: Llama with LayerNorm and a quarter of each head rotating; the 12B runs attention
+// and ffn side by side and normalises queries and keys with weights of each head's own. Source: transformers
+// modeling_stablelm, configuration_stablelm; GGUF architecture "stablelm", where only the presence of ffn_norm tells
+// the forms apart.
 
 #include "tmodel/core/concepts.hpp"
 #include "tmodel/families/defaults.hpp"
@@ -25,8 +25,12 @@ struct StableLmTraits {
   static expected<ModelConfig> parse(const Metadata& metadata, HasTensor has_tensor) {
     families::ConfigReader r(metadata, has_tensor);
     const f64 rotary = r.gguf() ? 1 : r.number("rope_pct", 0.25);
-    ModelConfig c = families::parse_llama_like(r, {.sizes = {50304, 2560, 6912, 32, 32}, .norm_eps = 1e-5, .norm_eps_key = families::keys::layer_eps, .max_positions = 4096,
-                                                   .kv_heads = 32, .rotary_factor = rotary});
+    ModelConfig c = families::parse_llama_like(r, {.sizes = {50304, 2560, 6912, 32, 32},
+                                                   .norm_eps = 1e-5,
+                                                   .norm_eps_key = families::keys::layer_eps,
+                                                   .max_positions = 4096,
+                                                   .kv_heads = 32,
+                                                   .rotary_factor = rotary});
     c.norm_bias = true;
     c.qkv_bias = families::bias_if(r, "use_qkv_bias");
     c.qk_norm = families::bias_if(r, "qk_layernorm");

@@ -22,7 +22,9 @@ struct FamilyData {
   LayerPlan (*plan)(const ModelConfig&, int) = nullptr;
 
   /// Names of one kind of file.
-  std::span<const std::string_view> names(Dialect dialect) const noexcept { return dialect == Dialect::gguf ? gguf_architectures : model_types; }
+  std::span<const std::string_view> names(Dialect dialect) const noexcept {
+    return dialect == Dialect::gguf ? gguf_architectures : model_types;
+  }
 };
 
 template <class F>
@@ -61,7 +63,9 @@ inline std::size_t distance(std::string_view a, std::string_view b) {
 /// What a file calls its architecture: general.architecture; model_type, that of a language model inside, or the class.
 inline std::vector<std::string> architectures_of(const Metadata& m) {
   std::vector<std::string> names;
-  const auto add = [&](std::optional<std::string_view> name) { if (name && !name->empty()) names.emplace_back(*name); };
+  const auto add = [&](std::optional<std::string_view> name) {
+    if (name && !name->empty()) names.emplace_back(*name);
+  };
   if (m.dialect == Dialect::gguf) return add(m.string("general.architecture")), names;
   add(m.string("model_type"));
   add(m.string("text_config.model_type"));
@@ -88,21 +92,28 @@ inline expected<ModelConfig> read_model_config(const FamilyData& family, const T
   const Metadata& m = source.metadata;
   if (!opens(family, m)) {
     const std::vector<std::string> found = architectures_of(m);
-    return fail(Errc::wrong_family, "model family", m.where, family.name, found.empty() ? "no architecture named" : found.front(),
-                "open it with the type of its family");
+    return fail(Errc::wrong_family, "model family", m.where, family.name,
+                found.empty() ? "no architecture named" : found.front(), "open it with the type of its family");
   }
-  if (const MetaArray* classes = m.array("architectures"); classes != nullptr && classes->type == MetaType::string && classes->count > 0)
-    if (const std::string_view name = MetaReader(*classes).string(); detail::plain_name(name).size() == name.size() && name.find("LMHead") == name.npos)
-      return fail(Errc::unsupported, "head of the model (architectures)", m.where, "a class that ends in ForCausalLM", name);
+  if (const MetaArray* classes = m.array("architectures");
+      classes != nullptr && classes->type == MetaType::string && classes->count > 0)
+    if (const std::string_view name = MetaReader(*classes).string();
+        detail::plain_name(name).size() == name.size() && name.find("LMHead") == name.npos)
+      return fail(Errc::unsupported, "head of the model (architectures)", m.where, "a class that ends in ForCausalLM",
+                  name);
   TMODEL_TRY(ModelConfig c, family.parse(m, [&](std::string_view tensor) { return source.find(tensor) != nullptr; }));
   if (c.heads % c.kv_heads != 0)
-    return fail(Errc::bad_metadata, "key and value heads", m.where, "a divisor of " + std::to_string(c.heads), std::to_string(c.kv_heads));
+    return fail(Errc::bad_metadata, "key and value heads", m.where, "a divisor of " + std::to_string(c.heads),
+                std::to_string(c.kv_heads));
   if (c.head_dim > max_head_dim)
-    return fail(Errc::unsupported, "head dimension", m.where, "at most " + std::to_string(max_head_dim), std::to_string(c.head_dim));
-  if (std::int64_t{c.heads} * c.head_dim > (1 << 24) || c.layers > 4096 || c.experts > 4096)
+    return fail(Errc::unsupported, "head dimension", m.where, "at most " + std::to_string(max_head_dim),
+                std::to_string(c.head_dim));
+  if (std::int64_t{c.heads} * c.head_dim > (1 << 24) || c.layers > max_layers || c.experts > max_experts ||
+      std::int64_t{c.experts} * std::max(c.expert_ffn_dim, c.dim) > (1 << 30))
     return fail(Errc::bad_metadata, "sizes of the model", m.where, {}, "too large to be meant");
   if (c.experts_used > c.experts)
-    return fail(Errc::bad_metadata, "experts used for a token", m.where, "at most " + std::to_string(c.experts), std::to_string(c.experts_used));
+    return fail(Errc::bad_metadata, "experts used for a token", m.where, "at most " + std::to_string(c.experts),
+                std::to_string(c.experts_used));
   if (c.variant < 0 || static_cast<std::size_t>(c.variant) >= family.specs.size())
     return fail(Errc::unsupported, "variant of the family", m.where);
   if (const char* what = excluded_by(family.specs[static_cast<std::size_t>(c.variant)], c))
@@ -133,8 +144,10 @@ inline expected<std::size_t> find_family(std::span<const FamilyData> families, c
   for (std::size_t i = 0; i < families.size() && !found; ++i) {
     if (!opens(families[i], m)) continue;
     auto config = families[i].parse(m, [&](std::string_view tensor) { return source.find(tensor) != nullptr; });
-    if (config) found = i;
-    else if (!refused) refused = std::move(config).error();
+    if (config)
+      found = i;
+    else if (!refused)
+      refused = std::move(config).error();
   }
   if (found) return *found;
   if (refused) return tl::unexpected<Error>(*std::move(refused));
@@ -145,11 +158,14 @@ inline expected<std::size_t> find_family(std::span<const FamilyData> families, c
   for (const FamilyData& family : families)
     for (const std::string_view name : family.names(m.dialect)) {
       if (known.find(name) == known.npos) known += (known.empty() ? "" : ", ") + std::string(name);
-      const std::size_t d = names.empty() ? 0 : detail::distance(detail::plain_name(name), detail::plain_name(names.front()));
+      const std::size_t d =
+          names.empty() ? 0 : detail::distance(detail::plain_name(name), detail::plain_name(names.front()));
       if (d < least) least = d, nearest = name;
     }
-  return fail(Errc::wrong_family, "no family of this program opens the model", m.where, known, names.empty() ? "no architecture named" : names.front(),
-              names.empty() ? "" : "the nearest is " + nearest + "; a family is a header, see the recipe in HACKING.md");
+  return fail(
+      Errc::wrong_family, "no family of this program opens the model", m.where, known,
+      names.empty() ? "no architecture named" : names.front(),
+      names.empty() ? "" : "the nearest is " + nearest + "; a family is a header, see the recipe in HACKING.md");
 }
 
 }  // namespace tmodel::inline v0

@@ -22,8 +22,8 @@ class Loader {
   using Arena = typename B::Arena;
   using Vec = typename B::Vec;
 
-  Loader(const TensorSource& source, const ModelConfig& config, const DecoderSpec& spec, std::span<const TensorName> names,
-         MissingFormat missing, Arena& arena)
+  Loader(const TensorSource& source, const ModelConfig& config, const DecoderSpec& spec,
+         std::span<const TensorName> names, MissingFormat missing, Arena& arena)
       : finder_(source, config, names), c_(config), spec_(spec), missing_(missing), arena_(arena) {}
 
   /// Errors: bad_tensor, unsupported (format), and what the arena reports.
@@ -189,8 +189,10 @@ class Loader {
     TMODEL_CHECK(check_format(parts, columns));
     Linear<B> out;
     const bool native = B::Formats::visit(parts.front().tensor->format, [&]<class Q>() {
-      if (parts.size() == 1) out.template set<Q>(arena_.template matrix<Q>(bytes<Q>(parts.front(), columns), rows, columns));
-      else out.template set<Q>(gathered<Q>(parts, rows, columns));
+      if (parts.size() == 1)
+        out.template set<Q>(arena_.template matrix<Q>(bytes<Q>(parts.front(), columns), rows, columns));
+      else
+        out.template set<Q>(gathered<Q>(parts, rows, columns));
     });
     if (!native)
       TMODEL_CHECK(convert(parts, rows, columns, [&]<class Target>(auto matrix) { out.template set<Target>(matrix); }));
@@ -224,7 +226,8 @@ class Loader {
       if (format == nullptr) continue;  // said by convert()
       std::size_t elements = 1;
       for (int i = 0; i < t.rank; ++i) elements *= static_cast<std::size_t>(t.shape[static_cast<std::size_t>(i)]);
-      if (extent(columns) % format->block_len != 0 || t.data.size() != elements / format->block_len * format->block_bytes)
+      if (extent(columns) % format->block_len != 0 ||
+          t.data.size() != elements / format->block_len * format->block_bytes)
         return fail(Errc::bad_tensor, "size does not fit the format", t.name, {}, format->name);
     }
     return {};
@@ -264,9 +267,11 @@ class Loader {
     constexpr bool has_f16 = B::Formats::template contains<F16>, has_f32 = B::Formats::template contains<F32>;
     if (find_format(t.format) != nullptr) {
       if constexpr (has_f16)
-        if (missing_ == MissingFormat::convert_to_f16) return use.template operator()<F16>(converted<F16>(parts, rows, columns)), expected<void>();
+        if (missing_ == MissingFormat::convert_to_f16)
+          return use.template operator()<F16>(converted<F16>(parts, rows, columns)), expected<void>();
       if constexpr (has_f32)
-        if (missing_ == MissingFormat::convert_to_f32) return use.template operator()<F32>(converted<F32>(parts, rows, columns)), expected<void>();
+        if (missing_ == MissingFormat::convert_to_f32)
+          return use.template operator()<F32>(converted<F32>(parts, rows, columns)), expected<void>();
     }
     std::string names;
     B::Formats::for_each([&]<class Q>() { names += (names.empty() ? "" : ", ") + std::string(Q::name); });
@@ -286,7 +291,8 @@ class Loader {
         const auto stored = row_of<Source>(parts, row, columns);
         for (std::size_t at = 0; at < extent(columns); at += step) {
           const std::size_t n = std::min(step, extent(columns) - at);
-          std::memcpy(source, stored.data() + at / Source::block_len * sizeof source[0], n / Source::block_len * sizeof source[0]);
+          std::memcpy(source, stored.data() + at / Source::block_len * sizeof source[0],
+                      n / Source::block_len * sizeof source[0]);
           Source::dequantize(source, std::span(values, n));
           Target::quantize(std::span<const f32>(values, n), blocks + at);
         }

@@ -13,21 +13,24 @@ namespace tmodel::inline v0 {
 enum class Tap : unsigned char {
   embedding,       ///< [n, d]
   attention_norm,  ///< [n, d]
-  q, k, v,         ///< [n, H*D], [n, K*D], [n, K*D]
-  heads,           ///< attention of each head [n, H*D]
-  attention,       ///< [n, d]
-  middle,          ///< residual after attention [n, d]; not where both parts read the same
-  ffn_norm,        ///< [n, d]
-  ffn,             ///< [n, d]
-  residual,        ///< after the layer [n, d]
-  output_norm,     ///< of the rows whose logits are wanted [m, d]
-  logits,          ///< [m, V]
+  q,
+  k,
+  v,            ///< [n, H*D], [n, K*D], [n, K*D]
+  heads,        ///< attention of each head [n, H*D]
+  attention,    ///< [n, d]
+  middle,       ///< residual after attention [n, d]; not where both parts read the same
+  ffn_norm,     ///< [n, d]
+  ffn,          ///< [n, d]
+  residual,     ///< after the layer [n, d]
+  output_norm,  ///< of the rows whose logits are wanted [m, d]
+  logits,       ///< [m, V]
 };
-inline constexpr std::array<std::string_view, 13> tap_names{"embedding", "attention_norm", "q", "k", "v", "heads", "attention", "middle",
-                                                            "ffn_norm", "ffn", "residual", "output_norm", "logits"};
+inline constexpr std::array<std::string_view, 13> tap_names{"embedding", "attention_norm", "q",      "k",        "v",
+                                                            "heads",     "attention",      "middle", "ffn_norm", "ffn",
+                                                            "residual",  "output_norm",    "logits"};
 
-/// Told of every intermediate when the operations before it are queued: (queue, which, layer, rows). The layer of what is
-/// outside of layers is -1. Queue::download() reads the rows.
+/// Told of every intermediate when the operations before it are queued: (queue, which, layer, rows). The layer of what
+/// is outside of layers is -1. Queue::download() reads the rows.
 template <class B>
 using Observer = FunctionRef<void(typename B::Queue&, Tap, int, typename B::Rows)>;
 

@@ -57,7 +57,8 @@ class TensorFinder {
   TensorFinder(const TensorSource& source, const ModelConfig& config, std::span<const TensorName> of_family)
       : source_(source), c_(config), names_(of_family), used_(source.tensors.size(), false) {
     // A model that also sees keeps the language model under a prefix.
-    for (const auto [from, to] : {Prefix{"", ""}, Prefix{"", "language_model."}, Prefix{"model.", "model.language_model."}}) {
+    for (const auto [from, to] :
+         {Prefix{"", ""}, Prefix{"", "language_model."}, Prefix{"model.", "model.language_model."}}) {
       prefix_ = {from, to};
       if (find(Role::embedding, 0) != nullptr) return;
     }
@@ -88,24 +89,29 @@ class TensorFinder {
     if (const TensorInfo* t = find(role, layer, suffix, number)) return t->name;
     std::string best;
     for_each_name(role, [&](std::string_view pattern) {  // the pattern that the rest of the file follows, or the first
-      const auto has = [&](int other, const char* end) { return source_.find(spell(pattern, other, number) + end) != nullptr; };
+      const auto has = [&](int other, const char* end) {
+        return source_.find(spell(pattern, other, number) + end) != nullptr;
+      };
       const bool followed = has(0, ".weight") || has(0, ".bias") || has(1, ".weight");
       if (followed || best.empty()) best = spell(pattern, layer, number) + std::string(suffix);
       return followed;
     });
     return best;
   }
-  /// The rows of a projection [rows, columns], or of its bias (columns = 0): a tensor of its own, or part of a fused one.
-  /// Empty: the file has none. Errors: bad_tensor (shape).
+  /// The rows of a projection [rows, columns], or of its bias (columns = 0): a tensor of its own, or part of a fused
+  /// one. Empty: the file has none. Errors: bad_tensor (shape).
   expected<std::vector<RowRange>> rows(Role role, int layer, std::string_view suffix, int rows, int columns) {
     const std::size_t heads = extent(c_.heads), kv = extent(c_.kv_heads), d = extent(c_.head_dim), n = extent(rows);
-    const bool qkv = role == Role::q || role == Role::k || role == Role::v, gate_up = role == Role::gate || role == Role::up;
+    const bool qkv = role == Role::q || role == Role::k || role == Role::v,
+               gate_up = role == Role::gate || role == Role::up;
     if (const TensorInfo* t = qkv ? take(Role::qkv, layer, suffix) : nullptr) {
       TMODEL_CHECK(check_shape(*t, matrix((heads + 2 * kv) * d, columns)));
-      if (!c_.grouped_qkv) return std::vector<RowRange>{{t, role == Role::q ? 0 : role == Role::k ? heads * d : (heads + kv) * d, n}};
+      if (!c_.grouped_qkv)
+        return std::vector<RowRange>{{t, role == Role::q ? 0 : role == Role::k ? heads * d : (heads + kv) * d, n}};
       std::vector<RowRange> parts;
       const std::size_t queries = heads / kv, before = role == Role::q ? 0 : role == Role::k ? queries : queries + 1;
-      for (std::size_t group = 0; group < kv; ++group) parts.push_back({t, (group * (queries + 2) + before) * d, n / kv});
+      for (std::size_t group = 0; group < kv; ++group)
+        parts.push_back({t, (group * (queries + 2) + before) * d, n / kv});
       return parts;
     }
     if (const TensorInfo* t = gate_up ? take(Role::gate_up, layer, suffix) : nullptr) {
@@ -125,7 +131,8 @@ class TensorFinder {
     std::vector<RowRange> parts;
     if (const TensorInfo* t = role == Role::expert_down ? nullptr : take(Role::expert_gate_up, layer)) {
       TMODEL_CHECK(check_shape(*t, {experts, 2 * n, extent(columns)}));
-      for (std::size_t e = 0; e < experts; ++e) parts.push_back({t, (2 * e + (role == Role::expert_up ? 1 : 0)) * n, n});
+      for (std::size_t e = 0; e < experts; ++e)
+        parts.push_back({t, (2 * e + (role == Role::expert_up ? 1 : 0)) * n, n});
       return parts;
     }
     const TensorInfo* first = take(role, layer);
@@ -153,7 +160,8 @@ class TensorFinder {
     };
     if ((role == Role::q || role == Role::k || role == Role::v) && fused(Role::qkv)) role = Role::qkv;
     if ((role == Role::gate || role == Role::up) && fused(Role::gate_up)) role = Role::gate_up;
-    return fail(Errc::bad_tensor, "tensor is missing", name(role, layer, suffix, number), {}, {}, "the file is incomplete or of another family");
+    return fail(Errc::bad_tensor, "tensor is missing", name(role, layer, suffix, number), {}, {},
+                "the file is incomplete or of another family");
   }
 
   /// The first tensor that nothing has used and the family does not ignore, or nullptr.
@@ -161,9 +169,11 @@ class TensorFinder {
     for (std::size_t i = 0; i < used_.size(); ++i) {
       const std::string& tensor = source_.tensors[i].name;
       const auto ignored = [&](const std::string& part) {
-        return part.ends_with('.') ? tensor.starts_with(part) : tensor.ends_with(part) || tensor.ends_with(part + ".weight");
+        return part.ends_with('.') ? tensor.starts_with(part)
+                                   : tensor.ends_with(part) || tensor.ends_with(part + ".weight");
       };
-      if (!used_[i] && std::none_of(c_.ignored_tensors.begin(), c_.ignored_tensors.end(), ignored)) return &source_.tensors[i];
+      if (!used_[i] && std::none_of(c_.ignored_tensors.begin(), c_.ignored_tensors.end(), ignored))
+        return &source_.tensors[i];
     }
     return nullptr;
   }
@@ -203,9 +213,12 @@ class TensorFinder {
     std::string out;
     if (pattern.starts_with(prefix_.from)) out = prefix_.to, pattern.remove_prefix(prefix_.from.size());
     for (const char c : pattern) {
-      if (c == '#') out += std::to_string(layer);
-      else if (c == '@') out += std::to_string(number);
-      else out += c;
+      if (c == '#')
+        out += std::to_string(layer);
+      else if (c == '@')
+        out += std::to_string(number);
+      else
+        out += c;
     }
     return out;
   }
