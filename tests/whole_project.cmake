@@ -62,6 +62,10 @@ add_test(NAME programs_chat COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE
                                     "${TMODEL_SMOLLM2}")
 set_tests_properties(programs_chat PROPERTIES TIMEOUT 600)
 
+add_test(NAME programs_certify COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/programs/test_certify.py $<TARGET_FILE:inspect>
+                                       ${conformance_data})
+set_tests_properties(programs_certify PROPERTIES TIMEOUT 300)
+
 # Renders templates for tools/fuzz_templates.py; ./test --oracle builds and runs it.
 add_executable(render_templates EXCLUDE_FROM_ALL text/render_templates.cpp)
 target_link_libraries(render_templates PRIVATE tmodel::tmodel)

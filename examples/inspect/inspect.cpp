@@ -18,6 +18,7 @@ int program::run(int argc, char** argv) {
   ContextChoice context;
   inspect::LogitsOptions logits;
   inspect::PerplexityOptions perplexity;
+  inspect::CertifyOptions certify;
   inspect::TokensOptions tokens;
   inspect::PromptOptions prompt;
   const auto verb = [&](const char* name, const char* help, const char* argument = "MODEL") {
@@ -65,10 +66,13 @@ int program::run(int argc, char** argv) {
   CLI::App* plan_verb = verb("plan", "Says how much memory a model will take");
   plan_verb->add_option("--batch", batch, "Also a batch of so many sessions")->check(CLI::Range(0, 4096));
   plan_verb->add_flag("--json", json, "As JSON");
-  for (CLI::App* sub : {logits_verb, perplexity_verb, plan_verb}) {
-    add_device_options(*sub, device);
-    add_context_options(*sub, context);
-  }
+  CLI::App* certify_verb =
+      verb("certify", "Compares every intermediate with a reference dump: exit code 0 if all are within the bound, 5 if not");
+  certify_verb->add_option("--reference", certify.reference, "A dump that tools/reference_dump.py made")->required();
+  certify_verb->add_option("--json", certify.json, "File for a report with every intermediate");
+  certify_verb->add_flag("--all", certify.all, "A line for each layer, not only for the worst one");
+  for (CLI::App* sub : {logits_verb, perplexity_verb, plan_verb, certify_verb}) add_device_options(*sub, device);
+  for (CLI::App* sub : {logits_verb, perplexity_verb, plan_verb}) add_context_options(*sub, context);
 
   try {
     app.parse(argc, argv);
@@ -84,5 +88,6 @@ int program::run(int argc, char** argv) {
   if (*prompt_verb) return inspect::prompt(model, prompt);
   if (*logits_verb) return inspect::logits(model, device, context, logits);
   if (*perplexity_verb) return inspect::perplexity(model, device, context, perplexity);
+  if (*certify_verb) return inspect::certify(model, device, certify);
   return inspect::plan(model, device, context, batch, json);
 }

@@ -27,6 +27,13 @@ int perplexity(const std::string& model, const program::DeviceChoice&, const pro
 // families_verb.cpp
 int families(bool markdown);
 
+// certify.cpp
+struct CertifyOptions {
+  std::string reference, json;
+  bool all = false;
+};
+int certify(const std::string& model, const program::DeviceChoice&, const CertifyOptions&);
+
 // text_verbs.cpp
 struct TokensOptions {
   std::optional<std::string> text, file, decode, lines, tiktoken;

@@ -10,7 +10,7 @@
 
 namespace program {
 
-enum ExitCode { ok = 0, usage = 1, model_error = 2, memory_error = 3, device_error = 4 };
+enum ExitCode { ok = 0, usage = 1, model_error = 2, memory_error = 3, device_error = 4, differs = 5 };
 
 inline int exit_code(tmodel::Errc code) {
   switch (code) {

@@ -78,7 +78,7 @@ inline RopeParams parse_rope_huggingface(ConfigReader& r, const RopeDefaults& de
   p.beta_slow = r.positive(find("beta_slow"), 1.0);
   p.mscale = r.number(find("mscale"), 0);
   p.mscale_all_dim = r.number(find("mscale_all_dim"), 0);
-  p.truncate = r.flag(find("truncate"), true);
+  p.truncate = r.flag(inner.empty() ? find("truncate") : "rope_parameters.truncate", true);  // as transformers 5 does
   if (longrope)
     p.divisors = parse_factors(r, find("short_factor")), p.long_divisors = parse_factors(r, find("long_factor"));
   return p;
