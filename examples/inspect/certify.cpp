@@ -27,9 +27,20 @@ const Bound& bound_of(const TensorSource& source, const ReferenceDump& dump) {
   return *coarsest;
 }
 
+/// Puts interleaved pairs of each head into halves: the rotation does it, and in layers that do not rotate nothing does.
+void to_halves(const ModelConfig& c, std::span<f32> rows) {
+  const auto half = static_cast<std::size_t>(c.rotary_dim / 2), head = static_cast<std::size_t>(c.head_dim);
+  std::vector<f32> pairs(2 * half);
+  for (; rows.size() >= head; rows = rows.subspan(head)) {
+    std::copy_n(rows.begin(), pairs.size(), pairs.begin());
+    for (std::size_t i = 0; i < half; ++i) rows[i] = pairs[2 * i], rows[half + i] = pairs[2 * i + 1];
+  }
+}
+
 /// Told of every intermediate; keeps the first error.
 template <class B>
 struct Listener {
+  const ModelConfig* config;
   Certificate* certificate;
   std::vector<f32> rows;
   expected<void> result;
@@ -38,6 +49,9 @@ struct Listener {
     if (!result) return;
     rows.resize(static_cast<std::size_t>(x.n) * static_cast<std::size_t>(x.columns));
     result = queue.download(x, rows);
+    const bool stored_pairs = (tap == Tap::q || tap == Tap::k) && config->rope_pairing == RopePairing::interleaved &&
+                              config->plans[static_cast<std::size_t>(layer)].rope_table < 0;
+    if (result && stored_pairs) to_halves(*config, rows);
     if (result) result = certificate->add(tap, layer, x.n, x.columns, rows);
   }
 };
@@ -50,7 +64,7 @@ token_t best_of(std::span<const f32> logits) {
 template <class B>
 expected<void> compute(Session<B>& session, Certificate& certificate) {
   const ReferenceDump& dump = certificate.dump();
-  Listener<B> listener{&certificate, {}, {}};
+  Listener<B> listener{&session.model().config(), &certificate, {}, {}};
   session.observe(listener);
   const auto all_logits = [](pos_t, std::span<const f32>) {};
   TMODEL_CHECK(session.append(dump.ids, {.each = all_logits}));

@@ -9,7 +9,8 @@
 namespace tmodel::inline v0 {
 
 /// In the order in which a layer computes them; which of them there are depends on the spec. q and k are rotated, in
-/// halves; attention and ffn are what the two parts give, before a norm behind them.
+/// halves (in layers that do not rotate, as the file has them); attention and ffn are what the two parts give, before a
+/// norm behind them.
 enum class Tap : unsigned char {
   embedding,       ///< [n, d]
   attention_norm,  ///< [n, d]
