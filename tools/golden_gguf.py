@@ -9,20 +9,14 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType as Type
 
+from golden_quants import store
 from golden_weights import spread
 
-# What llama.cpp's quantiser takes for rows that are no multiple of 256; F16 if they are no multiple of 32 either.
-FALLBACK = {Type.Q2_K: Type.IQ4_NL, Type.Q3_K: Type.IQ4_NL, Type.IQ4_XS: Type.IQ4_NL, Type.Q4_K: Type.Q5_0,
-            Type.Q5_K: Type.Q5_1, Type.Q6_K: Type.Q8_0}
-# Formats without a numpy quantiser: where a block keeps d and dmin, dmin/d that centres the values, d of either sign.
-RANDOM_BLOCKS = {Type.Q2_K: (80, 82, 1.5, False), Type.Q3_K: (108, None, 0, True), Type.Q4_K: (0, 2, 7.5, False),
-                 Type.Q5_K: (0, 2, 15.5, False), Type.Q6_K: (208, None, 0, True), Type.IQ4_NL: (0, None, 0, True),
-                 Type.IQ4_XS: (0, None, 0, True)}
-
-# ---- conventions of the converter ------------------------------------------------------------------------------------
+# ---- conventions of the converter -----------------------------------------------------------------------------------
 
 # Architectures whose name is not the family's.
-ARCHITECTURES = {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe", "gemma3_text": "gemma3", "phi": "phi2"}
+ARCHITECTURES = {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe", "gemma3_text": "gemma3",
+                 "phi": "phi2"}
 # Rows of q and k are in pairs that rotate together, not in halves.
 INTERLEAVED = ("llama", "mistral", "mixtral", "smollm3", "granite")
 # What multiplies by 1 + weight in transformers is stored with the 1.
@@ -34,9 +28,6 @@ LAYER_NORM = ("phi", "falcon", "stablelm")
 # Families whose converter writes neither the rope's base nor, unless heads are partly rotated, its dimension.
 NO_ROPE_BASE = ("gemma", "gemma2", "phi", "falcon", "stablelm")
 WITH_ROPE_DIMENSION = (*INTERLEAVED, "phi", "phi3", "stablelm")
-# Tensors that the converter and the quantiser leave in F32, besides vectors.
-ALWAYS_F32 = ("_norm.weight", "ffn_gate_inp.weight")
-
 NAMES = {"embed_tokens": "token_embd", "word_embeddings": "token_embd", "norm": "output_norm",
          "final_layernorm": "output_norm", "ln_f": "output_norm", "lm_head": "output"}
 LAYER_NAMES = {
@@ -65,6 +56,7 @@ FAMILY_KEYS = {
     "stablelm": {"use_parallel_residual": "use_parallel_residual"},
     "granite": {"attention.scale": "attention_multiplier", "embedding_scale": "embedding_multiplier",
                 "residual_scale": "residual_multiplier", "logit_scale": "logits_scaling"}}
+FLOATS = tuple(FAMILY_KEYS["granite"])  # keys of numbers that a configuration may write without a decimal point
 
 
 def architecture(case):
@@ -108,23 +100,26 @@ def usual_keys(case):
     for key, entry in FAMILY_KEYS.get(case.family, {}).items():
         value = c.get(entry, 0 if "sliding_window" in key else None)
         if value is not None or case.family == "phi3":
-            keys[key] = float(value) if isinstance(value, int) and key in SCALES else value or 0
+            keys[key] = float(value) if isinstance(value, int) and key in FLOATS else value or 0
     return {f"{architecture(case)}.{key}": value for key, value in keys.items()}
 
 
-SCALES = tuple(FAMILY_KEYS["granite"])  # numbers that a configuration may write without a decimal point
+# ---- tensors --------------------------------------------------------------------------------------------------------
 
 
-# ---- tensors -----------------------------------------------------------------------------------------------------------
+@dataclasses.dataclass
+class Tensor:
+    """A tensor of the file."""
+    name: str
+    value: np.ndarray
+    spread: float = 0.0  # standard deviation, for formats whose values are drawn anew
 
 
 @dataclasses.dataclass
 class Stored:
-    """A tensor of the file, and what its values say under transformers' names."""
-    name: str
-    value: np.ndarray
-    spread: float  # standard deviation, for formats whose values are drawn anew
-    back: Callable[[np.ndarray], dict[str, np.ndarray]]
+    """Tensors of the file, and what their values, as stored, say under transformers' names."""
+    tensors: list[Tensor]
+    back: Callable[[list[np.ndarray]], dict[str, np.ndarray]]
 
 
 def gguf_name(case, name):
@@ -154,56 +149,50 @@ def ungrouped_rows(case):
     return np.concatenate([places[:, :-2].ravel(), places[:, -2].ravel(), places[:, -1].ravel()])
 
 
-def one_tensor(case, name, value):
-    """A tensor of the model that is one of the file too."""
-    stored, std = gguf_name(case, name), spread(name, value.shape)
+def as_stored(case, name, value):
+    """A tensor of the model as the file has it, and the way back."""
     heads = {"q_proj": case.config["num_attention_heads"], "k_proj": kv_heads(case)}.get(name.split(".")[-2])
     if heads and case.family in INTERLEAVED:
-        return Stored(stored, interleave(value, heads), std, lambda values: {name: deinterleave(values, heads)})
+        return interleave(value, heads), lambda values: deinterleave(values, heads)
     if case.family in ONE_MORE and name.endswith("norm.weight"):
-        return Stored(stored, value + np.float32(1), std, lambda values: {name: values - np.float32(1)})
+        return value + np.float32(1), lambda values: values - np.float32(1)
     if "query_key_value" in name:
         rows = ungrouped_rows(case)
-        return Stored(stored, value[rows], std, lambda values: {name: values[np.argsort(rows)]})
-    return Stored(stored, value, std, lambda values: {name: values})
+        return value[rows], lambda values: values[np.argsort(rows)]
+    return value, lambda values: values
 
 
-def fused_tensor(name, parts):
-    """Several tensors one below the other."""
-    ends = np.cumsum([len(part.value) for part in parts])[:-1]
+def one_tensor(case, name, value):
+    stored, back = as_stored(case, name, value)
+    tensor = Tensor(gguf_name(case, name), stored, spread(name, value.shape))
+    return Stored([tensor], lambda read: {name: back(read[0])})
 
-    def back(values):
-        return {n: v for part, rows in zip(parts, np.split(values, ends)) for n, v in part.back(rows).items()}
 
-    return Stored(name, np.concatenate([part.value for part in parts]), parts[0].spread, back)
+def stacked(case, name, parts, std):
+    """Several tensors of the model, one below the other in one of the file."""
+    stored = {part: as_stored(case, part, value) for part, value in parts.items()}
+    rows = [value if value.ndim > 1 or name.endswith(".bias") else value[None] for value, _ in stored.values()]
+    ends = np.cumsum([len(r) for r in rows])[:-1]
+
+    def back(read):
+        return {part: undo(values.reshape(value.shape))
+                for (part, (value, undo)), values in zip(stored.items(), np.split(read[0], ends))}
+
+    return Stored([Tensor(name, np.concatenate(rows), std)], back)
 
 
 def experts(case, name, value):
-    """The fused experts of a layer: a tensor for gate, up and down each, in old files one for every expert."""
-    layer, half = name.split(".")[2], value.shape[1] // 2
+    """A layer's fused experts: a tensor each for gate, up and down, in old files one for every expert."""
+    layer, half, std = name.split(".")[2], value.shape[1] // 2, spread(name, value.shape)
     parts = {"gate": value[:, :half], "up": value[:, half:]} if name.endswith("gate_up_proj") else {"down": value}
-    std, gathered = spread(name, value.shape), {}
-
-    def keep(part, expert):
-        def back(values):
-            if expert is None:
-                gathered[part] = values
-            else:
-                gathered.setdefault(part, {})[expert] = values
-            whole = [gathered.get(p) for p in parts]
-            if any(w is None or (isinstance(w, dict) and len(w) < len(value)) for w in whole):
-                return {}
-            whole = [np.stack([w[x] for x in sorted(w)]) if isinstance(w, dict) else w for w in whole]
-            return {name: np.concatenate(whole, axis=1)}
-
-        return back
-
-    for part, values in parts.items():
-        if case.layout == "experts":
-            for expert, matrix in enumerate(values):
-                yield Stored(f"blk.{layer}.ffn_{part}.{expert}.weight", matrix, std, keep(part, expert))
-        else:
-            yield Stored(f"blk.{layer}.ffn_{part}_exps.weight", values, std, keep(part, None))
+    if case.layout != "experts":
+        tensors = [Tensor(f"blk.{layer}.ffn_{part}_exps.weight", values, std) for part, values in parts.items()]
+        return Stored(tensors, lambda read: {name: np.concatenate(read, axis=1)})
+    tensors = [Tensor(f"blk.{layer}.ffn_{part}.{expert}.weight", matrix, std)
+               for part, values in parts.items() for expert, matrix in enumerate(values)]
+    count = len(value)
+    return Stored(tensors, lambda read: {name: np.concatenate(
+        [np.stack(read[i : i + count]) for i in range(0, len(read), count)], axis=1)})
 
 
 def stored_tensors(case, weights):
@@ -213,19 +202,18 @@ def stored_tensors(case, weights):
         if name in done:
             continue
         if ".experts." in name:
-            yield from experts(case, name, value)
+            yield experts(case, name, value)
         elif ".norms." in name:  # StableLM's norms of single heads
             stem = name[: name.index(".norms.")]
-            of_heads = [n for n in weights if n.startswith(stem)]
-            done.update(of_heads)
-            layer, which = stem.split(".")[2], stem[-len("q_layernorm")]
-            parts = [Stored("", weights[n][None], 0.0, lambda rows, n=n: {n: rows[0]}) for n in of_heads]
-            yield fused_tensor(f"blk.{layer}.attn_{which}_norm.weight", parts)
+            parts = {n: w for n, w in weights.items() if n.startswith(stem)}
+            layer, which = stem.split(".")[2], stem.split(".")[-1][0]
+            done.update(parts)
+            yield stacked(case, f"blk.{layer}.attn_{which}_norm.weight", parts, 0.0)
         elif case.layout == "attn_qkv" and re.search(r"self_attn\.[qkv]_proj\.", name):
-            trio = [re.sub(r"[qkv]_proj", f"{which}_proj", name) for which in "qkv"]
-            done.update(trio)
-            parts = [one_tensor(case, n, weights[n]) for n in trio]
-            yield fused_tensor(parts[0].name.replace("attn_q", "attn_qkv"), parts)
+            parts = {n: weights[n] for n in (re.sub(r"[qkv]_proj", f"{which}_proj", name) for which in "qkv")}
+            done.update(parts)
+            fused = gguf_name(case, next(iter(parts))).replace("attn_q", "attn_qkv")
+            yield stacked(case, fused, parts, spread(name, value.shape))
         else:
             yield one_tensor(case, name, value)
 
@@ -254,50 +242,7 @@ def llama3_divisors(case):
     return np.array(out, dtype=np.float32)
 
 
-# ---- formats -----------------------------------------------------------------------------------------------------------
-
-
-def random_blocks(rng, shape, kind, std):
-    """Blocks of random bytes whose values have the given standard deviation and a mean near 0."""
-    block, size = gguf.GGML_QUANT_SIZES[kind]
-    count = math.prod(shape) // block
-    raw = rng.integers(0, 256, (count, size), dtype=np.uint8)
-    if kind == Type.MXFP4:
-        raw[:, 0] = 127 + round(math.log2(std / 3)) + rng.integers(-1, 2, count)
-        return raw.reshape(*shape[:-1], -1)
-    d_at, min_at, ratio, signed = RANDOM_BLOCKS[kind]
-    d = rng.uniform(0.7, 1.3, count) * (rng.choice([-1.0, 1.0], count) if signed else 1.0)
-
-    def put(scale):
-        for at, values in ((d_at, d * scale), (min_at, d * scale * ratio)):
-            if at is not None:
-                raw[:, at : at + 2] = values.astype("<f2").reshape(-1, 1).view(np.uint8)
-
-    put(1.0)
-    put(std / float(gguf.quants.dequantize(raw, kind).std()))
-    return raw.reshape(*shape[:-1], -1)
-
-
-def store(rng, tensor, kind):
-    """The bytes of a tensor in a format, and the values that they stand for."""
-    value = tensor.value
-    if value.ndim == 1 or kind == Type.F32 or tensor.name.endswith(ALWAYS_F32):
-        return value, value, Type.F32
-    if value.shape[-1] % gguf.GGML_QUANT_SIZES[kind][0] != 0:
-        kind = FALLBACK.get(kind, Type.F16)
-    if value.shape[-1] % gguf.GGML_QUANT_SIZES[kind][0] != 0:
-        kind = Type.F16  # no multiple of 32 either
-    if kind in RANDOM_BLOCKS or kind == Type.MXFP4:
-        data = random_blocks(rng, value.shape, kind, tensor.spread)
-    elif kind == Type.F16:
-        data = value.astype(np.float16)
-        return data, data.astype(np.float32), kind
-    else:
-        data = gguf.quants.quantize(value, kind)
-    return data, gguf.quants.dequantize(data, kind).astype(np.float32), kind
-
-
-# ---- files -------------------------------------------------------------------------------------------------------------
+# ---- files ----------------------------------------------------------------------------------------------------------
 
 
 def add_key(writer, key, value):
@@ -330,10 +275,13 @@ def write_gguf(case, folder, weights, rng):
     for name, value in rope_tensors(case):
         w.add_tensor(name, value)
     meant = {}
-    for tensor in stored_tensors(case, weights):
-        data, values, stored = store(rng, tensor, kind)
-        w.add_tensor(tensor.name, data, raw_dtype=stored)
-        meant |= tensor.back(values)
+    for stored in stored_tensors(case, weights):
+        read = []
+        for tensor in stored.tensors:
+            data, values, format_of_it = store(rng, tensor, kind)
+            w.add_tensor(tensor.name, data, raw_dtype=format_of_it)
+            read.append(values)
+        meant |= stored.back(read)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()

@@ -117,7 +117,7 @@ def relative(logits, reference):
     return float((logits.double() - reference.double()).abs().max() / reference.abs().max())
 
 
-# ---- what makes a model unfit ----------------------------------------------------------------------------------------
+# ---- what makes a model unfit ---------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager

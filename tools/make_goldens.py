@@ -71,9 +71,9 @@ def unfit(case, model, ids, logits, gaps):
         return f"rounding {noise:.1e}"
     if min(gaps, default=math.inf) < oracle.SMALLEST_ROUTER_GAP:
         return f"router gap {min(gaps):.1e}"
-    idle = [name for name in oracle.idle_tensors(model, ids, logits, case.start) if not name.endswith(case.idle or "\0")]
-    if idle:
-        print(f"{case.name}: hardly matter: {', '.join(idle)}", file=sys.stderr)
+    idle = oracle.idle_tensors(model, ids, logits, case.start)
+    if surprising := [name for name in idle if not (case.idle and name.endswith(case.idle))]:
+        print(f"{case.name}: hardly matter: {', '.join(surprising)}", file=sys.stderr)
     return None
 
 

@@ -22,7 +22,7 @@ import golden_oracle as oracle  # before anything that computes with torch
 import numpy as np
 import transformers
 from golden_cases import FOLDERS
-from golden_cases.case import changed, v5
+from golden_cases.case import STORED_AS, changed, v5
 from golden_weights import DTYPES, draw, laid_out, write_config, write_tensors
 
 BOUNDS = {"reference": 2e-5, "cpu": 1e-4, "opencl": 1e-4}  # of the largest logit
@@ -50,6 +50,7 @@ ENTRIES = {
                 "embedding_multiplier": (0.7, 3, 9.5), "residual_multiplier": (0.22, 0.8, 1.0),
                 "logits_scaling": (0.5, 3.3, 8)}}
 FREE_HEAD_DIM = ("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma", "gemma2", "gemma3_text")
+DERIVES_HEAD_DIM = ("llama", "mistral", "mixtral", "qwen2")  # of those, what may leave the entry out
 DIVISIBLE_HIDDEN = ("llama", "gemma2", "gemma3_text")  # transformers wants hidden_size to be a multiple of the heads
 LAYER_NORM_EPS = {"phi": "layer_norm_eps", "stablelm": "layer_norm_eps", "falcon": "layer_norm_epsilon"}
 KINDS = {"phi3": ("default", "longrope"), "gemma3_text": ("default", "linear", "yarn")}
@@ -60,7 +61,7 @@ MAKERS = {module.__name__.rsplit(".", 1)[-1]: module for module in FOLDERS}
 FAMILIES = tuple("gemma3_text" if name == "gemma3" else name for name in MAKERS)
 
 
-# ---- drawing -----------------------------------------------------------------------------------------------------------
+# ---- drawing --------------------------------------------------------------------------------------------------------
 
 
 def sizes(rng, family):
@@ -73,14 +74,15 @@ def sizes(rng, family):
     elif family in FREE_HEAD_DIM and rng.random() < 0.7:
         hidden = rng.randint(9, 90)
     out = {"hidden_size": hidden, "num_attention_heads": heads, "num_hidden_layers": rng.randint(1, 4),
-           "vocab_size": rng.randint(20, 150), LAYER_NORM_EPS.get(family, "rms_norm_eps"): rng.choice((1e-6, 1e-5, 1e-3)),
-           "tie_word_embeddings": rng.choice(FLAG), "torch_dtype": rng.choice(("float32", "float16", "bfloat16"))}
+           "vocab_size": rng.randint(20, 150), "tie_word_embeddings": rng.choice(FLAG),
+           LAYER_NORM_EPS.get(family, "rms_norm_eps"): rng.choice((1e-6, 1e-5, 1e-3)),
+           "torch_dtype": rng.choice(tuple(STORED_AS))}
     if family == "falcon":
         out["ffn_hidden_size"] = rng.choice((..., rng.randint(5, 120)))
     else:
         out |= {"intermediate_size": rng.randint(5, 120), "num_key_value_heads": kv_heads,
                 "max_position_embeddings": rng.choice((16, 128, 4096))}
-    if family in FREE_HEAD_DIM and (hidden != heads * head_dim or family not in ("llama", "mistral", "mixtral", "qwen2")):
+    if family in FREE_HEAD_DIM and (hidden != heads * head_dim or family not in DERIVES_HEAD_DIM):
         out["head_dim"] = head_dim
     return out, kv_heads, head_dim
 
@@ -164,12 +166,12 @@ def configuration(rng, family, ids):
 
 
 def build(family, seed, folder):
-    """Writes a random model; its ids, transformers' logits of them and a word about the model, or why it will not do."""
+    """Writes a random model; its ids, transformers' logits of them and a chunk, or None if rounding hurts it."""
     rng = random.Random(seed)
     ids = rng.randint(5, 40)
     config = configuration(rng, family, ids)
     ids = [rng.randrange(config["vocab_size"]) for _ in range(ids)]
-    dtype = DTYPES[{"float32": "f32", "float16": "f16", "bfloat16": "bf16"}[config.get("torch_dtype", config.get("dtype"))]]
+    dtype = DTYPES[STORED_AS[config.get("torch_dtype", config.get("dtype"))]]
     write_config(folder, config)
     layout = rng.choice(("", PER_EXPERT.get(family, "")))
     write_tensors(folder, laid_out(layout, draw(family, folder, np.random.default_rng(seed))), dtype)
@@ -192,15 +194,16 @@ def resave(folder, dtype):
     model.save_pretrained(folder)
 
 
-# ---- comparing ---------------------------------------------------------------------------------------------------------
+# ---- comparing ------------------------------------------------------------------------------------------------------
 
 
 def difference(program, folder, ids, logits, backend, chunk):
     """The largest difference of inspect's logits, of the largest one, or what it says instead."""
     out = folder.parent / "logits.bin"
     out.unlink(missing_ok=True)
-    run = subprocess.run([program, "logits", folder, "--ids", ",".join(map(str, ids)), "--out", out, "--backend", backend,
-                          "--chunk", str(chunk)], capture_output=True, text=True, timeout=SECONDS)
+    command = [program, "logits", folder, "--ids", ",".join(map(str, ids)), "--out", out]
+    run = subprocess.run([*command, "--backend", backend, "--chunk", str(chunk)], capture_output=True, text=True,
+                         timeout=SECONDS)
     if run.returncode != 0:
         return run.stderr.strip().splitlines()[-1] if run.stderr.strip() else f"exit status {run.returncode}"
     found = np.fromfile(out, "<f4").reshape(-1, logits.shape[1])

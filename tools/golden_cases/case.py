@@ -58,9 +58,11 @@ YARN = {"factor": 8.0, "original_max_position_embeddings": 256, "rope_type": "ya
 WIDE = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}  # eight pairs: every branch of a scaling
 
 
+STORED_AS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+
+
 def folders(family, rows):
     """The cases of folders, from rows of name, config.json, note and, where there are any, further fields."""
-    storage = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
     for name, config, note, *fields in rows:
         said = config.get("torch_dtype", config.get("dtype"))  # the storage is what config.json says
-        yield Case(f"{family}_{name}", family, config, note, weights=storage[said], **(fields[0] if fields else {}))
+        yield Case(f"{family}_{name}", family, config, note, weights=STORED_AS[said], **(fields[0] if fields else {}))

@@ -43,7 +43,8 @@ def cases():
     plain, local = {"rope_theta": 20000.0, "rope_type": "default"}, {"rope_theta": 300.0, "rope_type": "default"}
     return folders("gemma3_text", [
         ("defaults_f32", gemma3(**minimal, hidden_size=8, num_attention_heads=1, num_hidden_layers=6,
-                                torch_dtype="float32"), "optional keys absent: the sixth layer is global, head_dim 256"),
+                                torch_dtype="float32"),
+         "optional keys absent: the sixth layer is global, head_dim 256"),
         ("heads_absent", gemma3(num_attention_heads=..., num_key_value_heads=..., head_dim=4),
          "numbers of heads absent: 8 and 4"),
         ("pattern_absent", gemma3(sliding_window_pattern=..., num_hidden_layers=7, hidden_size=16, head_dim=6,

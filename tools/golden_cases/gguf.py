@@ -1,4 +1,4 @@
-"""GGUF files, as llama.cpp's converter writes them, and quantised ones."""
+"""GGUF files in F32, F16 and BF16, as llama.cpp's converter writes them."""
 
 from .case import LLAMA3, WIDE, YARN, Case
 from .falcon import falcon, falcon40
@@ -68,24 +68,6 @@ def of_llama_and_qwen2():
     return files((*row, options.get(row[0], {})) for row in cases)
 
 
-def quantised():
-    small = {"hidden_size": 96, "intermediate_size": 64, "num_attention_heads": 3, "num_hidden_layers": 1,
-             "num_key_value_heads": 1, "vocab_size": 64}
-    for weights in ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "mxfp4"):
-        yield Case("gguf_llama_" + weights, "llama", llama(**small), "rows of three blocks", weights=weights, gguf={})
-        yield Case("gguf_qwen2_" + weights, "qwen2", qwen2(**small, tie_word_embeddings=True), "tied, biases F32",
-                   weights=weights, gguf={})
-    wide = {"hidden_size": 512, "head_dim": 16, "intermediate_size": 32, "num_attention_heads": 2,
-            "num_hidden_layers": 1, "num_key_value_heads": 1, "vocab_size": 40}
-    square = {"hidden_size": 256, "intermediate_size": 32, "num_attention_heads": 32, "num_hidden_layers": 1,
-              "num_key_value_heads": 1, "vocab_size": 32, "tie_word_embeddings": True}
-    for weights in ("q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs"):
-        yield Case("gguf_llama_" + weights, "llama", llama(**wide), "rows of two blocks; o and down in the 32-element "
-                   "format that the quantiser takes for short rows", weights=weights, gguf={})
-        yield Case("gguf_qwen2_" + weights, "qwen2", qwen2(**square), "tied, biases F32, rows of one block; down in a "
-                   "32-element format", weights=weights, gguf={})
-
-
 def of_mistral_and_mixtral():
     return files([
         ("mistral", "f32", mistral(), {}, "architecture llama, q and k rows interleaved"),
@@ -94,7 +76,8 @@ def of_mistral_and_mixtral():
          "yarn, no output.weight"),
         ("mistral_fused", "f16", mistral(), {}, "attn_qkv: interleaved q, interleaved k, v", FUSED),
         ("mixtral", "f32", mixtral(), {}, "2 of 4 experts"),
-        ("mixtral_per_expert", "f16", mixtral(num_local_experts=3), {}, "2 of 3 experts, a tensor for each", PER_EXPERT),
+        ("mixtral_per_expert", "f16", mixtral(num_local_experts=3), {}, "2 of 3 experts, a tensor for each",
+         PER_EXPERT),
         ("mixtral_top1_of_5", "bf16", mixtral(num_local_experts=5, num_experts_per_tok=1, num_key_value_heads=4), {},
          "1 of 5 experts, MHA"),
         ("mixtral_tied_head_dim", "f16", mixtral(tie_word_embeddings=True, head_dim=12), {},
@@ -215,33 +198,11 @@ def of_the_others():
     ])
 
 
-def awkward():
-    """Rows that are no multiple of 256, and some no multiple of 32: the quantiser takes other formats for them."""
-    experts = {"hidden_size": 64, "intermediate_size": 40, "num_hidden_layers": 1, "vocab_size": 48}
-    sandwich = {"head_dim": 20, "intermediate_size": 72, "num_attention_heads": 2, "query_pre_attn_scalar": 20}
-    fused = {"hidden_size": 64, "intermediate_size": 52, "num_hidden_layers": 1, "vocab_size": 48}
-    narrow = fused | {"hidden_size": 48}
-    return files([
-        ("mixtral_q4_k_awkward", "q4_k", mixtral(**experts), {}, "rows of 64: Q5_0; of 40: F16"),
-        ("mixtral_q3_k_awkward", "q3_k", mixtral(**experts, num_local_experts=3), {}, "rows of 64: IQ4_NL; of 40: F16"),
-        ("mixtral_q4_k", "q4_k", mixtral(hidden_size=256, intermediate_size=32, num_attention_heads=8, head_dim=8,
-                                         num_local_experts=3, num_hidden_layers=1, vocab_size=24), {},
-         "experts in rows of 256, down in the format for short rows"),
-        ("gemma2_q6_k_awkward", "q6_k", gemma2(**sandwich), {}, "rows of 32: Q8_0; of 40 and 72: F16"),
-        ("gemma2_q5_k_awkward", "q5_k", gemma2(**sandwich), {}, "rows of 32: Q5_1; of 40 and 72: F16"),
-        ("phi3_q2_k_awkward", "q2_k", phi3(**fused), {}, "rows of 64: IQ4_NL; of 52: F16"),
-        ("phi3_q5_k_awkward", "q5_k", phi3(**fused), {}, "rows of 64: Q5_1; of 52: F16"),
-        ("phi3_iq4_xs_awkward", "iq4_xs", phi3(**narrow), {}, "rows of 48 and 52: all F16"),
-    ])
-
-
 def cases():
     yield from of_llama_and_qwen2()
-    yield from quantised()
     yield from of_mistral_and_mixtral()
     yield from of_qwen3()
     yield from of_gemma()
     yield from of_phi()
     yield from of_falcon()
     yield from of_the_others()
-    yield from awkward()

@@ -68,8 +68,8 @@ def cases():
         ("longrope_partial_tied", phi3(**long, **partial, tie_word_embeddings=True, rope_scaling=factors(6)),
          "long factors of 6 pairs of heads of 16, tied", LONG),
         ("longrope_partial_short_v5", v5(phi3(**short, hidden_size=64), **retyped(factors(6)),
-                                         partial_rotary_factor=0.75), "short factors of 6 pairs, all in rope_parameters",
-         SHORT),
+                                         partial_rotary_factor=0.75),
+         "short factors of 6 pairs, all in rope_parameters", SHORT),
     ])
 
 

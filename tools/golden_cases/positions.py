@@ -39,7 +39,8 @@ def cases():
         "phi": [("at_2100", phi(hidden_size=64, num_attention_heads=2, num_key_value_heads=2), "half of each head",
                  at(2100))],
         "phi3": [
-            ("longrope_short_at_2100", phi3(**long, rope_scaling=factors(4)), "short factors", at(2100, rope_length=2124)),
+            ("longrope_short_at_2100", phi3(**long, rope_scaling=factors(4)), "short factors",
+             at(2100, rope_length=2124)),
             ("longrope_long_at_100000", phi3(**long, rope_scaling=factors(4)), "long factors",
              at(100000, rope_length=100024))],
         "falcon": [("at_100000", falcon(), "plain", at(100000))],

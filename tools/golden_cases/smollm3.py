@@ -45,7 +45,8 @@ def cases():
         ("layer_types_without_switch", smollm3(**window | {"use_sliding_window": False}, sliding_window=6, layer_types=[
             "sliding_attention", "full_attention", "full_attention"]), "layer_types counts even if switched off"),
         ("linear_v4", smollm3(no_rope_layers=[1, 0], rope_scaling={"type": "linear", "factor": 4.0}), "linear"),
-        ("yarn_v5", v5(smollm3(num_attention_heads=2, num_key_value_heads=1, no_rope_layers=[1, 0]), **YARN), "yarn, rope_parameters"),
+        ("yarn_v5", v5(smollm3(num_attention_heads=2, num_key_value_heads=1, no_rope_layers=[1, 0]), **YARN),
+         "yarn, rope_parameters"),
         ("llama3_v4", smollm3(num_attention_heads=2, num_key_value_heads=1, no_rope_layers=[0, 1], rope_theta=5e5,
                               rope_scaling=LLAMA3), "llama3"),
     ])
