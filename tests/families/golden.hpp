@@ -66,6 +66,15 @@ inline std::vector<Golden> all() {
   return out;
 }
 
+/// Every n-th golden.
+inline std::vector<Golden> every(std::size_t n) {
+  std::vector<Golden> out;
+  std::size_t i = 0;
+  for (Golden& g : all())
+    if (i++ % n == 0) out.push_back(std::move(g));
+  return out;
+}
+
 /// The model of a golden.
 template <class B>
 expected<std::unique_ptr<Model<B>>> open(const Golden& g, const typename B::Options& options = {},

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "io/file_builders.hpp"
 #include "tmodel/any_transformer.hpp"
 #include "tmodel/io/config_json.hpp"
 

@@ -4,7 +4,7 @@ sees it. A trap that no golden sees is a hole in the tests.
   run_traps.py [--only TEXT] [--jobs N]
 
 A trap: what is done wrong, the header, what stands there, what takes its place, and names of goldens that must then
-differ (parts of their folders' names). About half a minute each; ./test --long runs all.
+differ (parts of their folders' names). About a quarter of a minute each; ./test --long runs all.
 """
 import argparse
 import concurrent.futures
@@ -91,7 +91,8 @@ def spring(trap, folder):
     path.write_text(text)
     program = folder / "goldens"
     flags = subprocess.run(["pkg-config", "--cflags", "eigen3"], capture_output=True, text=True, check=True).stdout.split()
-    built = subprocess.run(["g++", "-std=c++20", "-O0", "-w", f"-I{include}", f"-I{ROOT}/tests", *flags, f'-DTMODEL_GOLDENS="{ROOT}/tests/goldens"',
+    built = subprocess.run(["clang++", "-std=c++20", "-O0", "-w",  # the quickest way to code that runs
+                            f"-I{include}", f"-I{ROOT}/tests", *flags, f'-DTMODEL_GOLDENS="{ROOT}/tests/goldens"',
                             ROOT / "tests/traps/reference_goldens.cpp", "-o", program, "-lgtest", "-lpcre2-8", "-lutf8proc", "-lpthread"],
                            capture_output=True, text=True)
     if built.returncode != 0:
