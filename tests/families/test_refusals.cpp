@@ -127,4 +127,27 @@ TEST(FamilyRefusals, gguf_llama_is_what_its_keys_say) {
   EXPECT_EQ(family_of(4), "mixtral");
 }
 
+/// An absent window is not null, and some are dead numbers.
+TEST(FamilyWindows, are_what_absent_null_and_switched_mean) {
+  const auto window = [](std::string_view type, std::string_view keys) {
+    TensorSource source;
+    source.metadata.dialect = Dialect::huggingface;
+    const std::string config = config_of(type, keys);
+    EXPECT_TRUE(read_config(std::as_bytes(std::span(config)), "config.json", "", source.metadata));
+    const auto found = find_family(detail::data_of<AllFamilies>, source);
+    const auto parsed = read_model_config(detail::data_of<AllFamilies>[found.value()], source);
+    return parsed ? parsed->plans.front().window : -1;
+  };
+  EXPECT_EQ(window("mistral", ""), 4096);
+  EXPECT_EQ(window("mistral", R"("sliding_window":null)"), 0);
+  EXPECT_EQ(window("mixtral", ""), 0);
+  EXPECT_EQ(window("gemma2", ""), 4096);
+  EXPECT_EQ(window("gemma3_text", ""), 4096);
+  EXPECT_EQ(window("phi3", ""), 0);
+  EXPECT_EQ(window("phi3", R"("sliding_window":2047)"), 2047);
+  EXPECT_EQ(window("qwen2", R"("sliding_window":4096,"max_window_layers":0)"), 0);
+  EXPECT_EQ(window("qwen2", R"("use_sliding_window":true,"max_window_layers":0)"), 4096);
+  EXPECT_EQ(window("qwen3_moe", R"("use_sliding_window":true)"), 4096);
+}
+
 }  // namespace
