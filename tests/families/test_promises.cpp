@@ -15,10 +15,15 @@ namespace {
 
 using namespace tmodel;
 
-/// Every so many goldens; ./test --long takes all (TMODEL_EVERY_GOLDEN=1), which are minutes.
-std::size_t golden_step() {
-  if (std::getenv("TMODEL_EVERY_GOLDEN") != nullptr) return 1;
-  return TMODEL_TEST_ALL ? 6 : 20;
+/// One golden of each family and kind of file; on CpuSimd in the release build also every sixth of all, on both backends
+/// all in ./test --long (TMODEL_EVERY_GOLDEN=1), which are minutes.
+template <class B>
+std::vector<golden::Golden> goldens_for_bits() {
+  if (std::getenv("TMODEL_EVERY_GOLDEN") != nullptr) return golden::all();
+  auto out = golden::one_of_each();
+  if (TMODEL_TEST_ALL && !std::is_same_v<B, Reference<f32>>)
+    for (auto& g : golden::every(6)) out.push_back(std::move(g));
+  return out;
 }
 
 template <class B>
@@ -114,12 +119,9 @@ expected<void> check_bits(const golden::Golden& g) {
 }
 
 TYPED_TEST(FamilyPromises, bits_do_not_depend_on_threads_chunks_neighbours_and_detours) {
-  const auto goldens = golden::all();
-  const std::size_t step =
-      golden_step() * (std::is_same_v<TypeParam, Reference<f32>> && golden_step() > 1 ? 5 : 1);  // it is slow
-  for (std::size_t i = 0; i < goldens.size(); i += step) {
-    SCOPED_TRACE(goldens[i].folder.filename().string());
-    const auto done = check_bits<TypeParam>(goldens[i]);
+  for (const auto& g : goldens_for_bits<TypeParam>()) {
+    SCOPED_TRACE(g.folder.filename().string());
+    const auto done = check_bits<TypeParam>(g);
     EXPECT_TRUE(done) << done.error().message();
   }
 }

@@ -150,4 +150,29 @@ TEST(FamilyWindows, are_what_absent_null_and_switched_mean) {
   EXPECT_EQ(window("qwen3_moe", R"("use_sliding_window":true)"), 4096);
 }
 
+/// Configurations from before transformers knew the family.
+TEST(FamilyNames, older_names_of_keys_are_read) {
+  const auto config = [](std::string_view text) {
+    TensorSource source;
+    source.metadata.dialect = Dialect::huggingface;
+    EXPECT_TRUE(read_config(std::as_bytes(std::span(text)), "config.json", "", source.metadata));
+    const auto found = find_family(detail::data_of<AllFamilies>, source);
+    return read_model_config(detail::data_of<AllFamilies>[found.value()], source).value();
+  };
+  const ModelConfig big = config(
+      R"({"model_type":"RefinedWeb","hidden_size":64,"n_layer":3,"n_head":8,"n_head_kv":2,"vocab_size":100,"bias":false})");
+  EXPECT_EQ(big.layers, 3);
+  EXPECT_EQ(big.heads, 8);
+  EXPECT_EQ(big.kv_heads, 2);
+  EXPECT_EQ(big.ffn_dim, 256);
+  EXPECT_EQ(big.variant, FalconTraits::two_norms);
+  const ModelConfig small = config(
+      R"({"model_type":"RefinedWebModel","hidden_size":64,"n_layer":1,"n_head":8,"multi_query":true,"vocab_size":100})");
+  EXPECT_EQ(small.kv_heads, 1);
+  EXPECT_EQ(small.variant, FalconTraits::one_norm);
+  const ModelConfig stable = config(
+      R"({"model_type":"stablelm_epoch","hidden_size":128,"num_attention_heads":2,"num_key_value_heads":2,"rope_pct":0.5})");
+  EXPECT_EQ(stable.rotary_dim, 32);
+}
+
 }  // namespace

@@ -62,6 +62,9 @@ struct ExampleFormat {  // stands for any weight format in the concept below
 ///
 /// No host pointer reaches an operation and none returns a value: a failing device call sticks, later operations do
 /// nothing, download() waits and returns the first error. All handles are cheap values that own nothing.
+///
+/// With Op::experts also arena.experts(), arena.routes() and the operations route, gather, expert_matmul and combine, see
+/// backends/reference.hpp.
 template <class B>
 concept Backend = requires {
   typename B::Options;  // Executor, device number...
@@ -72,6 +75,7 @@ concept Backend = requires {
   typename B::Prepared; // rows together with their quantised copy; valid until the next prepare()
   typename B::Kv;       // keys and values of one session
   typename B::Routes;   // which experts each row goes to; anything for a backend without Op::experts
+  typename B::template Experts<detail::ExampleFormat>;  // a matrix of each expert; the same
   typename B::Arena;
   typename B::Queue;
 } && requires(const B b, const typename B::Options& options, typename B::Arena& arena, const MemoryUse& use, FunctionRef<void(std::span<f32>)> fill, KvShape kv_shape) {

@@ -4,7 +4,7 @@
 // query_pre_attn_scalar: it is the head dimension but for the model of 46 layers.
 
 #include "tmodel/core/concepts.hpp"
-#include "tmodel/families/defaults.hpp"
+#include "tmodel/families/gemma.hpp"
 
 namespace tmodel::inline v0 {
 
@@ -24,14 +24,8 @@ struct Gemma2Traits {
     families::ConfigReader r(metadata, has_tensor);
     ModelConfig c = families::parse_decoder(
         r, {.sizes = {256000, 2304, 9216, 26, 8}, .max_positions = 8192, .kv_heads = 4, .head_dim = 256, .tied = true});
-    families::expect_activation(r, r.has("hidden_activation") ? "hidden_activation" : "hidden_act",
-                                {"gelu_pytorch_tanh", "gelu"});
-    c.qkv_bias = c.o_bias = families::bias_if(r, "attention_bias");
-    c.norm_offset = r.gguf() ? 0.f : 1.f;
-    c.embedding_scale = std::sqrt(static_cast<f32>(c.dim));
-    const f64 per_head =
-        r.gguf() ? (c.layers == 46 ? c.dim / c.heads : c.head_dim) : r.positive("query_pre_attn_scalar", 256);
-    c.attention_scale = static_cast<f32>(1.0 / std::sqrt(per_head));
+    families::parse_gemma(r, c);
+    c.attention_scale = families::gemma_attention_scale(r, c, 46);
     using namespace families;
     c.attention_softcap =
         r.is_null(keys::attention_softcap) ? 0.f : static_cast<f32>(r.positive(keys::attention_softcap, 50));

@@ -5,7 +5,7 @@
 // "gemma3", where the model of 62 layers scales its scores by sqrt(d / heads).
 
 #include "tmodel/core/concepts.hpp"
-#include "tmodel/families/defaults.hpp"
+#include "tmodel/families/gemma.hpp"
 
 namespace tmodel::inline v0 {
 
@@ -29,14 +29,8 @@ struct Gemma3Traits {
                                                 .head_dim = 256,
                                                 .tied = true,
                                                 .rope = {.layer_kind = "full_attention"}});
-    families::expect_activation(r, r.has("hidden_activation") ? "hidden_activation" : "hidden_act",
-                                {"gelu_pytorch_tanh", "gelu"});
-    c.qkv_bias = c.o_bias = families::bias_if(r, "attention_bias");
-    c.norm_offset = r.gguf() ? 0.f : 1.f;
-    c.embedding_scale = std::sqrt(static_cast<f32>(c.dim));
-    const f64 per_head =
-        r.gguf() ? (c.layers == 62 ? c.dim / c.heads : c.head_dim) : r.positive("query_pre_attn_scalar", 256);
-    c.attention_scale = static_cast<f32>(1.0 / std::sqrt(per_head));
+    families::parse_gemma(r, c);
+    c.attention_scale = families::gemma_attention_scale(r, c, 62);
     using namespace families;
     c.final_softcap = r.has(keys::final_softcap) ? static_cast<f32>(r.positive(keys::final_softcap, 0)) : 0.f;
     if (r.has(keys::window) || !(r.gguf() || r.is_null(keys::window))) c.window = r.size(keys::window, 1, 4096);
