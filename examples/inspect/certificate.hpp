@@ -12,33 +12,33 @@
 
 namespace inspect {
 
-/// One intermediate. Differences are relative to the largest magnitude that the reference has in all of it: what rounding
-/// does to an element is as large as the terms of its sum, which small elements do not show.
+/// One intermediate. Differences are relative to the largest magnitude that the reference has in all of it: what
+/// rounding does to an element is as large as the terms of its sum, which small elements do not show.
 struct Difference {
   tmodel::Tap tap = {};
   int layer = -1;
   int columns = 0;
-  double largest = 0;      ///< magnitude of the reference
-  double limit = 0;        ///< of what follows
-  double worst = 0;        ///< infinite where something is no number
+  double largest = 0;  ///< magnitude of the reference
+  double limit = 0;    ///< of what follows
+  double worst = 0;    ///< infinite where something is no number
   double mean = 0;
-  int row = 0, column = 0; ///< of the worst element
+  int row = 0, column = 0;  ///< of the worst element
   float got = 0, want = 0;
-  int first_row = -1;      ///< that is beyond the bound; -1: none
+  int first_row = -1;  ///< that is beyond the bound; -1: none
   bool good() const noexcept { return first_row < 0; }
 };
 
 /// Probabilities of the next token against the reference's.
 struct LogitsAgreement {
-  double kl = 0;        ///< mean over ids, of the reference from the model, in nats
-  int best_equal = 0;   ///< ids whose likeliest token is the same
+  double kl = 0;                               ///< mean over ids, of the reference from the model, in nats
+  int best_equal = 0;                          ///< ids whose likeliest token is the same
   int compared = 0, model = 0, reference = 0;  ///< sizes of the vocabulary
 };
 
 struct GreedyAgreement {
   int equal = 0;
-  int close = 0;            ///< other tokens where the reference's two best logits are within twice the bound
-  int first_different = -1; ///< of the others
+  int close = 0;             ///< other tokens where the reference's two best logits are within twice the bound
+  int first_different = -1;  ///< of the others
 };
 
 class Certificate {
@@ -55,10 +55,13 @@ class Certificate {
   tmodel::expected<void> add(tmodel::Tap tap, int layer, int n, int columns, std::span<const tmodel::f32> got) {
     TMODEL_TRY(const DumpedRows want, dump_->rows(name_of(tap, layer)));
     if (want.n != n || (want.columns != columns && tap != tmodel::Tap::logits))
-      return tmodel::fail(tmodel::Errc::bad_file, "the dump is of another model", dump_->path + ": " + name_of(tap, layer),
+      return tmodel::fail(tmodel::Errc::bad_file, "the dump is of another model",
+                          dump_->path + ": " + name_of(tap, layer),
                           "[" + std::to_string(n) + ", " + std::to_string(columns) + "]",
                           "[" + std::to_string(want.n) + ", " + std::to_string(want.columns) + "]");
-    differences_.push_back(compare({.tap = tap, .layer = layer, .columns = std::min(columns, want.columns), .limit = limit(tap)}, got, columns, want));
+    differences_.push_back(
+        compare({.tap = tap, .layer = layer, .columns = std::min(columns, want.columns), .limit = limit(tap)}, got,
+                columns, want));
     if (tap == tmodel::Tap::logits) agreement_ = agree(got, columns, want);
     return {};
   }
@@ -66,16 +69,21 @@ class Certificate {
   /// Compares the model's choice after the ids and `step` greedy tokens of the reference.
   void add_greedy(int step, tmodel::token_t best) {
     const auto i = static_cast<std::size_t>(step);
-    if (best == dump_->greedy[i]) ++greedy_.equal;
-    else if (dump_->greedy_gaps[i] <= 2 * limit(tmodel::Tap::logits)) ++greedy_.close;
-    else if (greedy_.first_different < 0) greedy_.first_different = step;
+    if (best == dump_->greedy[i])
+      ++greedy_.equal;
+    else if (dump_->greedy_gaps[i] <= 2 * limit(tmodel::Tap::logits))
+      ++greedy_.close;
+    else if (greedy_.first_different < 0)
+      greedy_.first_different = step;
   }
 
   /// Errors: bad_file (the dump has intermediates that the model has not).
   tmodel::expected<void> check_complete() const {
     for (const std::string_view name : dump_->intermediates())
-      if (std::none_of(differences_.begin(), differences_.end(), [&](const Difference& d) { return name_of(d.tap, d.layer) == name; }))
-        return tmodel::fail(tmodel::Errc::bad_file, "the dump is of another model: it has an intermediate that the model lacks",
+      if (std::none_of(differences_.begin(), differences_.end(),
+                       [&](const Difference& d) { return name_of(d.tap, d.layer) == name; }))
+        return tmodel::fail(tmodel::Errc::bad_file,
+                            "the dump is of another model: it has an intermediate that the model lacks",
                             dump_->path + ": " + std::string(name));
     return {};
   }
@@ -85,13 +93,16 @@ class Certificate {
   double limit(tmodel::Tap tap) const noexcept {
     return tap == tmodel::Tap::heads || tap == tmodel::Tap::attention ? limit_ * bound_.attention : limit_;
   }
-  const std::vector<Difference>& differences() const noexcept { return differences_; }  ///< in the order of the forward pass
+  const std::vector<Difference>& differences() const noexcept {
+    return differences_;
+  }  ///< in the order of the forward pass
   const LogitsAgreement& agreement() const noexcept { return agreement_; }
   const GreedyAgreement& greedy() const noexcept { return greedy_; }
 
   /// The first intermediate beyond the bound, nullptr if there is none.
   const Difference* first() const noexcept {
-    const auto it = std::find_if(differences_.begin(), differences_.end(), [](const Difference& d) { return !d.good(); });
+    const auto it =
+        std::find_if(differences_.begin(), differences_.end(), [](const Difference& d) { return !d.good(); });
     return it == differences_.end() ? nullptr : &*it;
   }
   bool certified() const noexcept { return first() == nullptr && greedy_.first_different < 0; }
@@ -104,7 +115,8 @@ class Certificate {
     for (const Difference& d : differences_)
       if (d.layer == f->layer && !d.good()) beyond |= bit(d.tap);
     for (const Hint& h : hints)
-      if (h.first == f->tap && (beyond & h.with) == h.with && f->first_row >= h.from && f->first_row <= h.to) return h.text;
+      if (h.first == f->tap && (beyond & h.with) == h.with && f->first_row >= h.from && f->first_row <= h.to)
+        return h.text;
     return {};
   }
 
@@ -115,7 +127,8 @@ class Certificate {
     double sum = 0;
     for (int r = 0; r < want.n; ++r)
       for (int c = 0; c < d.columns; ++c) {
-        const float x = got[static_cast<std::size_t>(r) * static_cast<std::size_t>(got_columns) + static_cast<std::size_t>(c)];
+        const float x =
+            got[static_cast<std::size_t>(r) * static_cast<std::size_t>(got_columns) + static_cast<std::size_t>(c)];
         const double apart = std::fabs(double{x} - double{want.at(r, c)});
         const double relative = apart == 0 ? 0 : std::isfinite(apart) && d.largest > 0 ? apart / d.largest : HUGE_VAL;
         sum += relative;
@@ -135,7 +148,8 @@ class Certificate {
         p[c] = double{want.at(r, static_cast<int>(c))};
         q[c] = double{got[static_cast<std::size_t>(r) * static_cast<std::size_t>(got_columns) + c]};
       }
-      a.best_equal += std::max_element(p.begin(), p.end()) - p.begin() == std::max_element(q.begin(), q.end()) - q.begin();
+      a.best_equal +=
+          std::max_element(p.begin(), p.end()) - p.begin() == std::max_element(q.begin(), q.end()) - q.begin();
       log_softmax(p), log_softmax(q);
       for (std::size_t c = 0; c < p.size(); ++c) a.kl += std::exp(p[c]) * (p[c] - q[c]) / want.n;
     }

@@ -15,7 +15,9 @@ namespace {
 
 /// The bound of the model's coarsest matrix.
 const Bound& bound_of(const TensorSource& source, const ReferenceDump& dump) {
-  const auto among = [](std::string_view list, const std::string& word) { return list.find(" " + word + " ") != list.npos; };
+  const auto among = [](std::string_view list, const std::string& word) {
+    return list.find(" " + word + " ") != list.npos;
+  };
   const Bound* coarsest = bounds.data();
   for (const TensorInfo& t : source.tensors) {
     if (t.rank < 2) continue;
@@ -27,7 +29,8 @@ const Bound& bound_of(const TensorSource& source, const ReferenceDump& dump) {
   return *coarsest;
 }
 
-/// Puts interleaved pairs of each head into halves: the rotation does it, and in layers that do not rotate nothing does.
+/// Puts interleaved pairs of each head into halves: the rotation does it, and in layers that do not rotate nothing
+/// does.
 void to_halves(const ModelConfig& c, std::span<f32> rows) {
   const auto half = static_cast<std::size_t>(c.rotary_dim / 2), head = static_cast<std::size_t>(c.head_dim);
   std::vector<f32> pairs(2 * half);
@@ -81,8 +84,8 @@ expected<void> compute(Session<B>& session, Certificate& certificate) {
 std::string_view trimmed(std::string_view blanks_around) { return blanks_around.substr(1, blanks_around.size() - 2); }
 
 void print_line(const Certificate& c, const Difference& d, const std::string& layer) {
-  std::printf("%-15s%7s%11.1e%10.1e%10d%9d%s\n", tap_names[static_cast<std::size_t>(d.tap)].data(), layer.c_str(), d.worst, d.mean,
-              c.dump().start_position + d.row, d.column, d.good() ? "" : "  beyond the bound");
+  std::printf("%-15s%7s%11.1e%10.1e%10d%9d%s\n", tap_names[static_cast<std::size_t>(d.tap)].data(), layer.c_str(),
+              d.worst, d.mean, c.dump().start_position + d.row, d.column, d.good() ? "" : "  beyond the bound");
 }
 std::string layer_text(const Difference& d) { return d.layer < 0 ? "-" : std::to_string(d.layer); }
 
@@ -103,20 +106,26 @@ void print_table(const Certificate& c, bool all) {
 
 void print(const Certificate& c, bool all) {
   const ReferenceDump& dump = c.dump();
-  std::printf("reference: transformers %s, %s, weights %s, %zu ids from position %d\n", printable(dump.transformers).c_str(),
-              printable(dump.model_type).c_str(), printable(dump.dtype).c_str(), dump.ids.size(), dump.start_position);
-  std::printf("bound %.0e of an intermediate's largest magnitude: %s\n\n", c.limit(Tap::logits), std::string(c.bound().why).c_str());
+  std::printf("reference: transformers %s, %s, weights %s, %zu ids from position %d\n",
+              printable(dump.transformers).c_str(), printable(dump.model_type).c_str(), printable(dump.dtype).c_str(),
+              dump.ids.size(), dump.start_position);
+  std::printf("bound %.0e of an intermediate's largest magnitude: %s\n\n", c.limit(Tap::logits),
+              std::string(c.bound().why).c_str());
   print_table(c, all);
   const LogitsAgreement& logits = c.agreement();
-  std::printf("\nlogits: mean KL %.1e nats, best token equal after %d of %zu ids\n", logits.kl, logits.best_equal, dump.ids.size());
+  std::printf("\nlogits: mean KL %.1e nats, best token equal after %d of %zu ids\n", logits.kl, logits.best_equal,
+              dump.ids.size());
   if (logits.model != logits.reference)
-    std::printf("vocabulary: %d rows here, %d in the reference; %d compared\n", logits.model, logits.reference, logits.compared);
+    std::printf("vocabulary: %d rows here, %d in the reference; %d compared\n", logits.model, logits.reference,
+                logits.compared);
   const GreedyAgreement& greedy = c.greedy();
   if (!dump.greedy.empty())
-    std::printf("greedy: %d of %zu tokens equal, %d others where the reference's choice is within the bound\n", greedy.equal, dump.greedy.size(), greedy.close);
+    std::printf("greedy: %d of %zu tokens equal, %d others where the reference's choice is within the bound\n",
+                greedy.equal, dump.greedy.size(), greedy.close);
   if (c.certified()) return static_cast<void>(std::puts("certified"));
   if (const Difference* f = c.first()) {
-    std::printf("differs: first at %s, from position %d on\n", Certificate::name_of(f->tap, f->layer).c_str(), dump.start_position + f->first_row);
+    std::printf("differs: first at %s, from position %d on\n", Certificate::name_of(f->tap, f->layer).c_str(),
+                dump.start_position + f->first_row);
     std::printf("look at: %s\n", std::string(c.hint()).c_str());
   } else {
     std::printf("differs: greedy token %d, where the reference's choice is clear\n", greedy.first_different);
@@ -139,8 +148,14 @@ nlohmann::ordered_json as_json(const Certificate& c, const std::string& model, s
   nlohmann::ordered_json j;
   j["certified"] = c.certified();
   j["model"] = model, j["backend"] = backend;
-  j["reference"] = {{"dump", dump.path}, {"model_type", dump.model_type}, {"transformers", dump.transformers}, {"weights", dump.dtype},
-                    {"angles", dump.angles}, {"rope_length", dump.rope_length}, {"start_position", dump.start_position}, {"ids", dump.ids}};
+  j["reference"] = {{"dump", dump.path},
+                    {"model_type", dump.model_type},
+                    {"transformers", dump.transformers},
+                    {"weights", dump.dtype},
+                    {"angles", dump.angles},
+                    {"rope_length", dump.rope_length},
+                    {"start_position", dump.start_position},
+                    {"ids", dump.ids}};
   j["measure"] = "largest difference / largest magnitude of the reference's same intermediate";
   j["bound"] = {{"formats", trimmed(c.bound().formats)}, {"why", c.bound().why}};
   if (const Difference* f = c.first()) {
@@ -149,8 +164,11 @@ nlohmann::ordered_json as_json(const Certificate& c, const std::string& model, s
   }
   for (const Difference& d : c.differences()) j["intermediates"].push_back(as_json(c, d));
   const LogitsAgreement& logits = c.agreement();
-  j["logits"] = {{"mean_kl", logits.kl}, {"best_equal", logits.best_equal}, {"vocabulary", logits.model},
-                 {"reference_vocabulary", logits.reference}, {"compared", logits.compared}};
+  j["logits"] = {{"mean_kl", logits.kl},
+                 {"best_equal", logits.best_equal},
+                 {"vocabulary", logits.model},
+                 {"reference_vocabulary", logits.reference},
+                 {"compared", logits.compared}};
   j["greedy"] = {{"tokens", dump.greedy.size()}, {"equal", c.greedy().equal}, {"close", c.greedy().close}};
   if (c.greedy().first_different >= 0) j["greedy"]["first_different"] = c.greedy().first_different;
   return j;
@@ -163,8 +181,12 @@ int certify(const std::string& model, const program::DeviceChoice& device, const
   if (!dump) return report(dump.error());
   return program::with_backend(device, [&]<class B>(const typename B::Options& backend) -> int {
     const int ids = static_cast<int>(dump->ids.size());
-    const SessionOptions session_options{.context = ids + static_cast<int>(dump->greedy.size()), .kv = KvType::f32, .chunk = ids, .all_logits = true,
-                                         .rope_length = dump->rope_length, .start_position = dump->start_position};
+    const SessionOptions session_options{.context = ids + static_cast<int>(dump->greedy.size()),
+                                         .kv = KvType::f32,
+                                         .chunk = ids,
+                                         .all_logits = true,
+                                         .rope_length = dump->rope_length,
+                                         .start_position = dump->start_position};
     auto loaded = AnyTransformer<B, program::Families>::load(
         model, {.session = session_options, .missing_format = device.missing_format(), .text = TextUse::none}, backend);
     if (!loaded) return report(loaded.error());
@@ -175,7 +197,8 @@ int certify(const std::string& model, const program::DeviceChoice& device, const
     print(certificate, o.all);
     if (!o.json.empty()) {
       std::ofstream out(o.json, std::ios::trunc);
-      out << as_json(certificate, model, B::name).dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
+      out << as_json(certificate, model, B::name).dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)
+          << '\n';
       out.close();
       if (!out) return report(Error{Errc::io, "cannot write the file", o.json, {}, {}, {}});
     }

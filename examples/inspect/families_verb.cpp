@@ -30,16 +30,19 @@ int families(bool markdown) {
   for (const FamilyData& f : detail::data_of<program::Families>) {
     const std::string types = joined(f.model_types, quote), architectures = joined(f.gguf_architectures, quote);
     if (markdown)
-      std::printf("| %s | %s | %s | %s | %s |\n", std::string(f.name).c_str(), std::string(f.models).c_str(), types.c_str(), architectures.c_str(),
-                  std::string(f.gguf_lacks).c_str());
+      std::printf("| %s | %s | %s | %s | %s |\n", std::string(f.name).c_str(), std::string(f.models).c_str(),
+                  types.c_str(), architectures.c_str(), std::string(f.gguf_lacks).c_str());
     else
-      std::printf("%-12s %s; model_type %s; GGUF %s\n", std::string(f.name).c_str(), std::string(f.models).c_str(), types.c_str(), architectures.c_str());
+      std::printf("%-12s %s; model_type %s; GGUF %s\n", std::string(f.name).c_str(), std::string(f.models).c_str(),
+                  types.c_str(), architectures.c_str());
   }
   const auto backend = [&](const char* name, const std::string& formats) {
     std::printf(markdown ? "| %s | %s |\n" : "%-12s %s\n", name, formats.c_str());
   };
-  if (markdown) std::puts("\n| backend | weight formats |\n|---|---|");
-  else std::puts("");
+  if (markdown)
+    std::puts("\n| backend | weight formats |\n|---|---|");
+  else
+    std::puts("");
 #if PROGRAM_WITH_REFERENCE
   backend("reference", formats_of<program::Formats>());
 #endif

@@ -67,7 +67,8 @@ int program::run(int argc, char** argv) {
   plan_verb->add_option("--batch", batch, "Also a batch of so many sessions")->check(CLI::Range(0, 4096));
   plan_verb->add_flag("--json", json, "As JSON");
   CLI::App* certify_verb =
-      verb("certify", "Compares every intermediate with a reference dump: exit code 0 if all are within the bound, 5 if not");
+      verb("certify",
+           "Compares every intermediate with a reference dump: exit code 0 if all are within the bound, 5 if not");
   certify_verb->add_option("--reference", certify.reference, "A dump that tools/reference_dump.py made")->required();
   certify_verb->add_option("--json", certify.json, "File for a report with every intermediate");
   certify_verb->add_flag("--all", certify.all, "A line for each layer, not only for the worst one");

@@ -47,7 +47,8 @@ class ReferenceDump {
   tmodel::expected<DumpedRows> rows(const std::string& name) const {
     const tmodel::TensorInfo* t = source_.find(name);
     if (t == nullptr) return wrong("the dump lacks an intermediate that the model has", name);
-    if (tmodel::stored_format_name(t->format) != "F32" || t->rank != 2 || t->shape[0] != ids.size() || t->shape[1] == 0 || t->shape[1] > (1u << 30))
+    if (tmodel::stored_format_name(t->format) != "F32" || t->rank != 2 || t->shape[0] != ids.size() ||
+        t->shape[1] == 0 || t->shape[1] > (1u << 30))
       return wrong("an intermediate is not F32 with a row for each id", name);
     return DumpedRows{static_cast<int>(t->shape[0]), static_cast<int>(t->shape[1]), t->data};
   }
@@ -80,7 +81,8 @@ class ReferenceDump {
       const std::string_view digits = metadata[key].string();
       return std::from_chars(digits.data(), digits.data() + digits.size(), out).ec == std::errc() && out >= 0;
     };
-    if (!number("rope_length", rope_length) || !number("start_position", start_position)) return wrong("no rope_length or start_position");
+    if (!number("rope_length", rope_length) || !number("start_position", start_position))
+      return wrong("no rope_length or start_position");
     return {};
   }
 
@@ -89,7 +91,8 @@ class ReferenceDump {
     using namespace tmodel;
     constexpr std::string_view stored = std::is_same_v<T, f32> ? "F32" : "I64";
     const TensorInfo* t = source_.find(name);
-    if (t == nullptr || t->rank != 1 || stored_format_name(t->format) != stored) return wrong("not a list of " + std::string(stored), name);
+    if (t == nullptr || t->rank != 1 || stored_format_name(t->format) != stored)
+      return wrong("not a list of " + std::string(stored), name);
     std::vector<T> out;
     using Stored = std::conditional_t<std::is_same_v<T, f32>, f32, std::int64_t>;
     for (std::size_t at = 0; at < t->data.size(); at += sizeof(Stored)) {

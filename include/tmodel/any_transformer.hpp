@@ -9,9 +9,13 @@ namespace tmodel::inline v0 {
 namespace detail {
 
 template <class... Fs>
-constexpr std::array<FamilyData, sizeof...(Fs)> data_of_each(const FamilySet<Fs...>&) noexcept { return {family_data<Fs>()...}; }
+constexpr std::array<FamilyData, sizeof...(Fs)> data_of_each(const FamilySet<Fs...>&) noexcept {
+  return {family_data<Fs>()...};
+}
 template <class B, class... Fs>
-constexpr std::array<FamilyFacts<B>, sizeof...(Fs)> facts_of_each(const FamilySet<Fs...>&) noexcept { return {family_facts<Fs, B>()...}; }
+constexpr std::array<FamilyFacts<B>, sizeof...(Fs)> facts_of_each(const FamilySet<Fs...>&) noexcept {
+  return {family_facts<Fs, B>()...};
+}
 
 /// The families of a set as data, for find_family(), and with their forward passes on one backend.
 template <class Families>

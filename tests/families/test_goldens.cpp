@@ -25,7 +25,8 @@ TEST(Goldens, cover_every_family_and_branch) {
   const auto goldens = golden::all();
   EXPECT_GE(goldens.size(), 400u);
   AllFamilies::for_each([&]<class F>() {
-    EXPECT_TRUE(std::any_of(goldens.begin(), goldens.end(), [](const auto& g) { return g.family == F::name; })) << F::name;
+    EXPECT_TRUE(std::any_of(goldens.begin(), goldens.end(), [](const auto& g) { return g.family == F::name; }))
+        << F::name;
   });
   for (const char* needle : {"tied", "mqa", "bias", "llama3", "linear", "dynamic", "yarn", "head_dim", "window",
                              "sharded", "gguf", "q4_k"}) {

@@ -15,8 +15,8 @@ namespace {
 
 using namespace tmodel;
 
-/// One golden of each family and kind of file; on CpuSimd in the release build also every sixth of all, on both backends
-/// all in ./test --long (TMODEL_EVERY_GOLDEN=1), which are minutes.
+/// One golden of each family and kind of file; on CpuSimd in the release build also every sixth of all, on both
+/// backends all in ./test --long (TMODEL_EVERY_GOLDEN=1), which are minutes.
 template <class B>
 std::vector<golden::Golden> goldens_for_bits() {
   if (std::getenv("TMODEL_EVERY_GOLDEN") != nullptr) return golden::all();

@@ -17,7 +17,7 @@ struct Allocations {
   static inline std::atomic<std::size_t> peak{0};  ///< most since start_peak()
   static inline std::atomic<std::size_t> limit{~std::size_t{0}};
   static inline std::atomic<std::size_t> refused{0};  ///< allocations that the limit stopped
-  static inline std::atomic<long> calls{0};               ///< since the program began
+  static inline std::atomic<long> calls{0};           ///< since the program began
   /// 1: the next allocation fails, 2: the one after it; 0: none. Built without exceptions only those of nothrow new
   /// count: the others cannot fail and return.
   static inline std::atomic<long> fail_in{0};

@@ -1,5 +1,6 @@
-// Mutation test: a damaged model of any family is refused with an error, or everything that it promises can be read, and
-// then it is loaded and run. TMODEL_FILE_MUTATIONS="COUNT [SEED [FIRST]]" asks for others than the first 2000 of seed 1.
+// Mutation test: a damaged model of any family is refused with an error, or everything that it promises can be read,
+// and then it is loaded and run. TMODEL_FILE_MUTATIONS="COUNT [SEED [FIRST]]" asks for others than the first 2000 of
+// seed 1.
 
 #include <gtest/gtest.h>
 
@@ -43,8 +44,10 @@ TEST(CountedMutations, of_files_are_refused_or_run) {
     for (const auto& entry : std::filesystem::directory_iterator(g.folder))
       if (const auto name = entry.path().filename().string(); name.starts_with("model") || name == "config.json")
         files.emplace_back(name, golden::read_text(entry.path()));
-    if (files.size() == 1 && files[0].first == "model.gguf") mutator.add_gguf(std::move(files[0].second));
-    else mutator.add_folder(std::move(files));
+    if (files.size() == 1 && files[0].first == "model.gguf")
+      mutator.add_gguf(std::move(files[0].second));
+    else
+      mutator.add_folder(std::move(files));
   }
   EXPECT_TRUE(tmodel::testing::run_mutations(mutator, asked[0], asked[1], asked[2], consume));
   std::printf("%ld mutated models ran\n", ran);

@@ -182,7 +182,9 @@ class Mutator {
       for (const TensorInfo& t : source.tensors) structure = std::min(structure, static_cast<std::size_t>(t.offset));
     bases_.push_back({{{"model.gguf", std::move(file)}}, structure});
   }
-  void add_folder(std::vector<std::pair<std::string, std::string>> files) { bases_.push_back({std::move(files), 2048}); }
+  void add_folder(std::vector<std::pair<std::string, std::string>> files) {
+    bases_.push_back({std::move(files), 2048});
+  }
 
   const MutatedModel& make(std::uint64_t seed, std::uint64_t index) {
     Random random(seed * 0x9E3779B97F4A7C15u + index);
@@ -207,7 +209,8 @@ class Mutator {
     }
     kept_.resize(base.files.size());
     for (std::size_t i = 0; i < base.files.size(); ++i)
-      model_.folder.push_back({base.files[i].first, i == which ? exact(damaged_, file) : exact(kept_[i], base.files[i].second)});
+      model_.folder.push_back(
+          {base.files[i].first, i == which ? exact(damaged_, file) : exact(kept_[i], base.files[i].second)});
     return model_;
   }
 

@@ -63,7 +63,9 @@ void fail_each_allocation(const std::string& path) {
 
 const std::string data = std::string(TMODEL_CONFORMANCE_DATA) + "/models/stories260K/derived/";
 
-TEST(ConformanceCountedFailures, reference_from_gguf) { fail_each_allocation<Reference<f32>>(data + "stories260K-f32.gguf"); }
+TEST(ConformanceCountedFailures, reference_from_gguf) {
+  fail_each_allocation<Reference<f32>>(data + "stories260K-f32.gguf");
+}
 TEST(ConformanceCountedFailures, reference_from_a_folder) { fail_each_allocation<Reference<f32>>(data + "hf"); }
 TEST(ConformanceCountedFailures, cpu_from_gguf) { fail_each_allocation<CpuSimd<f32>>(data + "stories260K-q8_0.gguf"); }
 TEST(ConformanceCountedFailures, cpu_from_a_folder) { fail_each_allocation<CpuSimd<f32>>(data + "hf"); }

@@ -28,7 +28,8 @@ TYPED_TEST(SessionTest, planned_bytes_are_the_bytes_that_are_taken) {
   EXPECT_EQ(tiny::must(Model<B>::plan(facts, source, this->model->config(), MissingFormat::refuse)), this->model->use());
   for (const KvType kv : {KvType::f32, KvType::f16})
     for (const int context : {16, 100}) {
-      const auto options = tiny::must(Session<B>::settle(this->model->config(), {.context = context, .kv = kv, .chunk = 8}));
+      const auto options =
+          tiny::must(Session<B>::settle(this->model->config(), {.context = context, .kv = kv, .chunk = 8}));
       const auto session = tiny::must(Session<B>::make(*this->model, options));
       const MemoryUse plan = tiny::must(Session<B>::plan(this->model->config(), this->model->spec(), options));
       EXPECT_EQ(plan, session.use());

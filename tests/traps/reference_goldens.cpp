@@ -13,7 +13,9 @@ int main(int argc, char** argv) {
     const auto r = golden::compute<tmodel::Reference<tmodel::f32>>(g, {.executor = {}, .threads = 1});
     const bool right = r && r->worst <= 2e-5 && r->greedy == g.greedy;
     ++compared;
-    if (!right) ++wrong, std::printf("%s: %s\n", name.c_str(), r ? std::to_string(r->worst).c_str() : r.error().message().c_str());
+    if (!right)
+      ++wrong,
+          std::printf("%s: %s\n", name.c_str(), r ? std::to_string(r->worst).c_str() : r.error().message().c_str());
   }
   std::printf("%d of %d goldens differ\n", wrong, compared);
   return compared == 0 ? 2 : wrong == 0 ? 0 : 1;

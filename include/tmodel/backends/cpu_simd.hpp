@@ -80,7 +80,9 @@ class CpuSimd<T, Arch, FormatList>::Queue {
     q.angles_ = arena.template scratch<f32>(2 * static_cast<std::size_t>(limits.rope_tables) * rows *
                                             static_cast<std::size_t>(limits.rotary_pairs));
     q.row_sequence_ = arena.template scratch<int>(rows);
-    const auto chunks = [](int n, int columns) { return static_cast<std::size_t>(n) * static_cast<std::size_t>(cpu::chunks_of(columns)); };
+    const auto chunks = [](int n, int columns) {
+      return static_cast<std::size_t>(n) * static_cast<std::size_t>(cpu::chunks_of(columns));
+    };
     q.chunks_ = arena.template scratch<cpu::Q8Chunk>(
         std::max(chunks(limits.rows, limits.widest_input), chunks(limits.expert_rows, limits.expert_input)));
     return q;
@@ -150,7 +152,8 @@ class CpuSimd<T, Arch, FormatList>::Queue {
       best_experts(row, routes.experts, routes.used, chosen);
       for (int i = 0; i < routes.used; ++i) weight[i] = row[chosen[i]];
       const f32 largest = weight[0];
-      const f32 total = normalize ? cpu::exp_sum<A>(weight, routes.used, largest) : cpu::exp_sum<A>(row, routes.experts, largest);
+      const f32 total =
+          normalize ? cpu::exp_sum<A>(weight, routes.used, largest) : cpu::exp_sum<A>(row, routes.experts, largest);
       for (int i = 0; i < routes.used; ++i) weight[i] = (normalize ? weight[i] : row[chosen[i]]) / total;
     }
     sort_by_expert(routes, scores.n);
@@ -169,9 +172,11 @@ class CpuSimd<T, Arch, FormatList>::Queue {
         const int first = routes.first[e], n = routes.first[e + 1] - first;
         if (n == 0) continue;
         const int from = std::max(begin - at, 0), to = std::min(end - at, m.rows);
-        const std::size_t chunks = static_cast<std::size_t>(first) * static_cast<std::size_t>(cpu::chunks_of(m.columns));
+        const std::size_t chunks =
+            static_cast<std::size_t>(first) * static_cast<std::size_t>(cpu::chunks_of(m.columns));
         if (from < to)
-          multiply(m[e], Prepared{{x.rows.row(first), n, x.rows.columns}, x.chunks == nullptr ? nullptr : x.chunks + chunks},
+          multiply(m[e],
+                   Prepared{{x.rows.row(first), n, x.rows.columns}, x.chunks == nullptr ? nullptr : x.chunks + chunks},
                    Rows{y.row(first), n, y.columns}, nullptr, from, to);
         at += m.rows;
       }
@@ -272,7 +277,8 @@ class CpuSimd<T, Arch, FormatList>::Queue {
  private:
   /// Output columns [begin, end) of all rows.
   template <class Q>
-  static void multiply(const HostMatrix<Q>& m, const Prepared& x, Rows y, const f32* bias, int begin, int end) noexcept {
+  static void multiply(const HostMatrix<Q>& m, const Prepared& x, Rows y, const f32* bias, int begin,
+                       int end) noexcept {
     if constexpr (QuantizedFormat<Q>)
       cpu::multiply_quantized<A, Q>(m, x.chunks, cpu::chunks_of(m.columns), y, bias, begin, end);
     else if constexpr (Q::block_len == 1 && requires(const typename Q::Block* w) { cpu::widen<A>(w); })

@@ -52,11 +52,11 @@ struct HostExperts {
 /// Which experts the rows of a step go to. A slot is one row for one expert; slots stand in the order of experts.
 struct HostRoutes {
   int experts = 0;
-  int used = 0;               ///< experts of a row
-  int* first = nullptr;       ///< [experts + 1], first slot of each expert
-  int* row = nullptr;         ///< [slots], the row of a slot
-  int* slot = nullptr;        ///< [rows, used], the slots of a row, the likeliest expert first
-  f32* weight = nullptr;      ///< [rows, used]
+  int used = 0;           ///< experts of a row
+  int* first = nullptr;   ///< [experts + 1], first slot of each expert
+  int* row = nullptr;     ///< [slots], the row of a slot
+  int* slot = nullptr;    ///< [rows, used], the slots of a row, the likeliest expert first
+  f32* weight = nullptr;  ///< [rows, used]
 };
 
 /// One layer's and head's part of a cache.
@@ -65,7 +65,8 @@ struct HostLane {
   int capacity = 0;
   std::size_t row_bytes = 0;
   std::byte* at(pos_t position) const noexcept {
-    const pos_t slot = position < capacity ? position : position % capacity;  // divisions would cost more than the reading
+    const pos_t slot =
+        position < capacity ? position : position % capacity;  // divisions would cost more than the reading
     return vectors + static_cast<std::size_t>(slot) * row_bytes;
   }
 };
@@ -80,7 +81,9 @@ struct HostKv {
     const KvLane lane = kv_lane(shape, windowed, cache, head);
     return {base + lane.first * shape.row_bytes(), lane.capacity, shape.row_bytes()};
   }
-  HostLane lane(std::byte* base, const AttentionShape& a, int head) const noexcept { return lane(base, a.window > 0, a.cache, head); }
+  HostLane lane(std::byte* base, const AttentionShape& a, int head) const noexcept {
+    return lane(base, a.window > 0, a.cache, head);
+  }
   static std::size_t bytes(const KvShape& s) noexcept { return round_up(s.vectors() * s.row_bytes(), cache_line); }
 
   /// Calls fn(pointer, bytes) for what a state of `length` tokens holds, in pieces: keys, then values, of every lane.
@@ -95,7 +98,8 @@ struct HostKv {
       for (int layer = 0; layer < shape.layers; ++layer)
         for (int head = 0; head < shape.kv_heads; ++head) piece(lane(base, false, layer, head), 0, length);
       for (int layer = 0; layer < shape.windowed_layers; ++layer)
-        for (int head = 0; head < shape.kv_heads; ++head) piece(lane(base, true, layer, head), shape.window_begin(length), length);
+        for (int head = 0; head < shape.kv_heads; ++head)
+          piece(lane(base, true, layer, head), shape.window_begin(length), length);
     }
   }
 };
@@ -189,7 +193,8 @@ class HostArena {
   template <class Q>
   HostExperts<Q> experts(const HostMatrix<Q>& all, int count) {
     using Block = typename Q::Block;
-    auto* table = reinterpret_cast<const Block**>(take(static_cast<std::size_t>(count) * sizeof(Block*), Purpose::weights_copied));
+    auto* table = reinterpret_cast<const Block**>(
+        take(static_cast<std::size_t>(count) * sizeof(Block*), Purpose::weights_copied));
     const int rows = all.rows / count;
     for (int e = 0; table != nullptr && e < count; ++e) table[e] = all.row(e * rows);
     return {table, rows, all.columns};
@@ -265,7 +270,8 @@ inline expected<void> host_kv_copy(const HostKv& from, const HostKv& to, int len
     for (int layer = 0; layer < layers; ++layer)
       for (int head = 0; head < s.kv_heads; ++head)
         for (const auto base : {&HostKv::keys, &HostKv::values})
-          std::memcpy(to.lane(to.*base, windowed, layer, head).vectors, from.lane(from.*base, windowed, layer, head).vectors,
+          std::memcpy(to.lane(to.*base, windowed, layer, head).vectors,
+                      from.lane(from.*base, windowed, layer, head).vectors,
                       static_cast<std::size_t>(positions) * s.row_bytes());
   };
   copy(false, s.layers, length);

@@ -26,7 +26,8 @@ class Reference {
   using Routes = HostRoutes;
   using Arena = HostArena<T>;
   template <class Q> using Matrix = HostMatrix<Q>;
-  template <class Q> using Experts = HostExperts<Q>;
+  template <class Q>
+  using Experts = HostExperts<Q>;
   using Prepared = Rows;
   class Queue;
 
@@ -124,7 +125,8 @@ inline void kv_read(KvType type, const std::byte* at, std::span<f32> x) {
 
 /// Softmax attention of one query head over keys [begin, end): two passes, the first finds the largest score.
 template <class T>
-TMODEL_NOINLINE void attend_head(const HostKv& kv, const AttentionShape& shape, int head, const T* q, pos_t begin, pos_t end, T* out) {
+TMODEL_NOINLINE void attend_head(const HostKv& kv, const AttentionShape& shape, int head, const T* q, pos_t begin,
+                                 pos_t end, T* out) {
   const int d = shape.head_dim, kv_head = head / (shape.heads / shape.kv_heads);
   const HostLane keys = kv.lane(kv.keys, shape, kv_head), values = kv.lane(kv.values, shape, kv_head);
   const f32 slope = shape.alibi ? alibi_slope(head, shape.heads) : 0.f;
@@ -246,8 +248,10 @@ class Reference<T, FormatList>::Queue {
       const auto& [sequence, position] = at(r);
       const HostKv& kv = *sequence.kv;
       for (int h = 0; h < shape.kv_heads; ++h) {
-        reference::kv_write(kv.shape.type, kv.lane(kv.keys, shape, h).at(position), k.row(r) + h * shape.head_dim, shape.head_dim);
-        reference::kv_write(kv.shape.type, kv.lane(kv.values, shape, h).at(position), v.row(r) + h * shape.head_dim, shape.head_dim);
+        reference::kv_write(kv.shape.type, kv.lane(kv.keys, shape, h).at(position), k.row(r) + h * shape.head_dim,
+                            shape.head_dim);
+        reference::kv_write(kv.shape.type, kv.lane(kv.values, shape, h).at(position), v.row(r) + h * shape.head_dim,
+                            shape.head_dim);
       }
     }
   }
@@ -285,7 +289,8 @@ class Reference<T, FormatList>::Queue {
       const auto weight = [&](int e) { return std::exp(static_cast<f64>(row[e]) - static_cast<f64>(row[chosen[0]])); };
       f64 total = 0;
       for (int i = 0; i < (normalize ? routes.used : routes.experts); ++i) total += weight(normalize ? chosen[i] : i);
-      for (int i = 0; i < routes.used; ++i) routes.weight[r * routes.used + i] = static_cast<f32>(weight(chosen[i]) / total);
+      for (int i = 0; i < routes.used; ++i)
+        routes.weight[r * routes.used + i] = static_cast<f32>(weight(chosen[i]) / total);
     }
     sort_by_expert(routes, scores.n);
   }

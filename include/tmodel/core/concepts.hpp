@@ -24,8 +24,9 @@ struct SpecTag {};  // naming SpecTag<F::specs[0]> proves that the specs are con
 /// Whether a file has a tensor of this name. Some GGUF conventions say by their tensors alone which form a model has.
 using HasTensor = FunctionRef<bool(std::string_view)>;
 
-/// A model type: a page of facts. parse() reads sizes from either dialect of metadata; plan() says what differs by layer.
-/// tensor_names, if there, lists the names that are not Llama's; models and gguf_lacks are for tables and messages.
+/// A model type: a page of facts. parse() reads sizes from either dialect of metadata; plan() says what differs by
+/// layer. tensor_names, if there, lists the names that are not Llama's; models and gguf_lacks are for tables and
+/// messages.
 template <class F>
 concept Family = requires(const Metadata& metadata, HasTensor has_tensor, const ModelConfig& config) {
   { F::name } -> std::convertible_to<std::string_view>;
@@ -63,8 +64,8 @@ struct ExampleFormat {  // stands for any weight format in the concept below
 /// No host pointer reaches an operation and none returns a value: a failing device call sticks, later operations do
 /// nothing, download() waits and returns the first error. All handles are cheap values that own nothing.
 ///
-/// With Op::experts also arena.experts(), arena.routes() and the operations route, gather, expert_matmul and combine, see
-/// backends/reference.hpp.
+/// With Op::experts also arena.experts(), arena.routes() and the operations route, gather, expert_matmul and combine,
+/// see backends/reference.hpp.
 template <class B>
 concept Backend = requires {
   typename B::Options;  // Executor, device number...

@@ -55,24 +55,25 @@ struct ModelConfig {
 
   Presence qkv_bias = Presence::no, o_bias = Presence::no, ffn_bias = Presence::no, head_bias = Presence::no;
   Presence head = Presence::if_in_file;  ///< no: tied to the embedding, unless the file has another one
-  bool norm_bias = false;  ///< of every norm but those of queries and keys
-  f32 norm_offset = 0;     ///< added to every norm's scale while loading: 1 where a file stores it as 1 + w
+  bool norm_bias = false;                ///< of every norm but those of queries and keys
+  f32 norm_offset = 0;               ///< added to every norm's scale while loading: 1 where a file stores it as 1 + w
   Presence qk_norm = Presence::yes;  ///< where the spec has one at all
   bool qk_norm_bias = false;
   bool alibi = false;
 
-  int experts = 0;         ///< gated networks of a layer that has several; 0: none has
-  int experts_used = 0;    ///< of them, for one token
-  int expert_ffn_dim = 0;  ///< F of an expert
-  bool normalize_routes = true;  ///< the weights of the chosen experts sum to 1
+  int experts = 0;                  ///< gated networks of a layer that has several; 0: none has
+  int experts_used = 0;             ///< of them, for one token
+  int expert_ffn_dim = 0;           ///< F of an expert
+  bool normalize_routes = true;     ///< the weights of the chosen experts sum to 1
   std::vector<bool> expert_layers;  ///< layers that have experts; empty: all
 
   bool grouped_qkv = false;  ///< a fused q, k, v tensor holds, for each kv head, its query heads, its key and its value
   int variant = 0;                           ///< index into the family's specs
   std::vector<token_t> end_tokens;           ///< ids that end a text, from the configuration
-  std::vector<std::string> ignored_tensors;  ///< ends of names, or beginnings that end in a dot, of tensors without a use
-  bool f32_weights = false;                  ///< as stored; decides the default of the cache
-  std::vector<LayerPlan> plans;              ///< [layers], from the family's plan()
+  std::vector<std::string>
+      ignored_tensors;           ///< ends of names, or beginnings that end in a dot, of tensors without a use
+  bool f32_weights = false;      ///< as stored; decides the default of the cache
+  std::vector<LayerPlan> plans;  ///< [layers], from the family's plan()
 };
 
 /// The part of a configuration that its spec cannot express, or nullptr.

@@ -34,15 +34,24 @@ struct DecoderSpec {
 };
 
 /// What a backend can do beyond the operations that every decoder needs; a family's spec asks for some of it.
-enum class Op : std::uint32_t { layer_norm = 1, plain_ffn = 2, gelu_tanh = 4, gelu_erf = 8, softcap = 16, qk_norm = 32, experts = 64, alibi = 128 };
+enum class Op : std::uint32_t {
+  layer_norm = 1,
+  plain_ffn = 2,
+  gelu_tanh = 4,
+  gelu_erf = 8,
+  softcap = 16,
+  qk_norm = 32,
+  experts = 64,
+  alibi = 128
+};
 
 /// The operations of a backend, as a type: OpSet<Op::layer_norm, Op::softcap>.
 template <Op... ops>
 struct OpSet {
   static constexpr std::uint32_t bits = (0u | ... | static_cast<std::uint32_t>(ops));
 };
-using AllOps = OpSet<Op::layer_norm, Op::plain_ffn, Op::gelu_tanh, Op::gelu_erf, Op::softcap, Op::qk_norm,
-                     Op::experts, Op::alibi>;
+using AllOps =
+    OpSet<Op::layer_norm, Op::plain_ffn, Op::gelu_tanh, Op::gelu_erf, Op::softcap, Op::qk_norm, Op::experts, Op::alibi>;
 
 /// Bits of Op that a decoder of this spec needs.
 constexpr std::uint32_t ops_of(const DecoderSpec& s) noexcept {

@@ -38,9 +38,9 @@ struct RopeFrequencies {
   f64 magnitude = 1.0;
 };
 
-/// `length` is the number of positions that the session is made for; only dynamic scaling and longrope depend on it, and
-/// it is fixed for the life of the session: a switch in mid-session would make results depend on how a prompt was cut.
-/// Errors: bad_metadata.
+/// `length` is the number of positions that the session is made for; only dynamic scaling and longrope depend on it,
+/// and it is fixed for the life of the session: a switch in mid-session would make results depend on how a prompt was
+/// cut. Errors: bad_metadata.
 inline expected<RopeFrequencies> rope_frequencies(const RopeParams& p, int rotary_dim, f64 length) {
   const int pairs = rotary_dim / 2;
   const f64 r = rotary_dim;
@@ -91,11 +91,13 @@ inline expected<RopeFrequencies> rope_frequencies(const RopeParams& p, int rotar
   const std::vector<f32>& divisors = longrope && length > p.original_length ? p.long_divisors : p.divisors;
   if (longrope || !divisors.empty()) {
     if (divisors.size() != out.inverse.size())
-      return fail(Errc::bad_metadata, "rope frequency factors", {}, std::to_string(pairs) + " values", std::to_string(divisors.size()));
+      return fail(Errc::bad_metadata, "rope frequency factors", {}, std::to_string(pairs) + " values",
+                  std::to_string(divisors.size()));
     for (std::size_t i = 0; i < out.inverse.size(); ++i) out.inverse[i] /= static_cast<f64>(divisors[i]);
   }
   for (const f64 f : out.inverse)
-    if (!(f > 0.0) || !std::isfinite(f) || !std::isfinite(out.magnitude)) return fail(Errc::bad_metadata, "rope parameters give no finite frequency");
+    if (!(f > 0.0) || !std::isfinite(f) || !std::isfinite(out.magnitude))
+      return fail(Errc::bad_metadata, "rope parameters give no finite frequency");
   return out;
 }
 

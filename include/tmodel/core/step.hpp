@@ -25,7 +25,7 @@ constexpr std::size_t kv_row_bytes(KvType type, int head_dim) noexcept {
 /// everything come first, with `capacity` vectors; a windowed layer's lane is a ring, in which a position stands at its
 /// remainder by `ring`.
 struct KvShape {
-  int layers = 0;           ///< that see everything
+  int layers = 0;  ///< that see everything
   int windowed_layers = 0;
   int kv_heads = 0;
   int head_dim = 0;
@@ -36,11 +36,17 @@ struct KvShape {
 
   /// Vectors before the first lane of the windowed layers, and all of them.
   constexpr std::size_t full_vectors() const noexcept { return lanes(layers) * static_cast<std::size_t>(capacity); }
-  constexpr std::size_t vectors() const noexcept { return full_vectors() + lanes(windowed_layers) * static_cast<std::size_t>(ring); }
-  constexpr std::size_t lanes(int of) const noexcept { return static_cast<std::size_t>(of) * static_cast<std::size_t>(kv_heads); }
+  constexpr std::size_t vectors() const noexcept {
+    return full_vectors() + lanes(windowed_layers) * static_cast<std::size_t>(ring);
+  }
+  constexpr std::size_t lanes(int of) const noexcept {
+    return static_cast<std::size_t>(of) * static_cast<std::size_t>(kv_heads);
+  }
   constexpr std::size_t row_bytes() const noexcept { return kv_row_bytes(type, head_dim); }
   /// First position that a windowed layer must still have after `length` tokens.
-  constexpr int window_begin(int length) const noexcept { return window > 1 ? (length > window - 1 ? length - (window - 1) : 0) : length; }
+  constexpr int window_begin(int length) const noexcept {
+    return window > 1 ? (length > window - 1 ? length - (window - 1) : 0) : length;
+  }
 };
 
 /// Where the vectors of one layer and kv head stand: position p at first + p % capacity.
@@ -57,7 +63,9 @@ constexpr KvLane kv_lane(const KvShape& s, bool windowed, int cache, int head) n
 /// Bytes of what sessions save of a cache after `length` tokens: all positions, or what the window still sees.
 constexpr std::size_t kv_state_bytes(const KvShape& s, int length) noexcept {
   const auto positions = [](int n) { return static_cast<std::size_t>(n); };
-  return 2 * s.row_bytes() * (s.lanes(s.layers) * positions(length) + s.lanes(s.windowed_layers) * positions(length - s.window_begin(length)));
+  return 2 * s.row_bytes() *
+         (s.lanes(s.layers) * positions(length) +
+          s.lanes(s.windowed_layers) * positions(length - s.window_begin(length)));
 }
 
 /// The consecutive rows of one session inside a step.

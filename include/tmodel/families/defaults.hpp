@@ -92,7 +92,8 @@ inline ModelConfig parse_decoder(ConfigReader& r, const Defaults& d) {
 
   const f64 part = r.has("rope_parameters.partial_rotary_factor") ? r.number("rope_parameters.partial_rotary_factor", 1)
                                                                   : r.number("partial_rotary_factor", d.rotary_factor);
-  c.rotary_dim = r.gguf() ? r.size({"", "rope.dimension_count"}, 2, c.head_dim) : static_cast<int>(c.head_dim * std::clamp(part, 0.0, 2.0));
+  c.rotary_dim = r.gguf() ? r.size({"", "rope.dimension_count"}, 2, c.head_dim)
+                          : static_cast<int>(c.head_dim * std::clamp(part, 0.0, 2.0));
   if (c.rotary_dim < 2 || c.rotary_dim % 2 != 0 || c.rotary_dim > c.head_dim)
     r.refuse(r.gguf()    ? r.name(Key{"", "rope.dimension_count"})
              : part == 1 ? "head_dim"

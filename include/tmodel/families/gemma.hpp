@@ -17,11 +17,12 @@ inline void parse_gemma(ConfigReader& r, ModelConfig& c) {
   c.embedding_scale = std::sqrt(static_cast<f32>(c.dim));
 }
 
-/// 1 / sqrt of query_pre_attn_scalar, which GGUF does not carry: there it is the head dimension, but for the model of so
-/// many layers.
+/// 1 / sqrt of query_pre_attn_scalar, which GGUF does not carry: there it is the head dimension, but for the model of
+/// so many layers.
 inline f32 gemma_attention_scale(ConfigReader& r, const ModelConfig& c, int layers_of_exception) {
   const int guessed = c.layers == layers_of_exception ? c.dim / c.heads : c.head_dim;
-  return static_cast<f32>(1.0 / std::sqrt(r.gguf() ? static_cast<f64>(guessed) : r.positive("query_pre_attn_scalar", 256)));
+  return static_cast<f32>(1.0 /
+                          std::sqrt(r.gguf() ? static_cast<f64>(guessed) : r.positive("query_pre_attn_scalar", 256)));
 }
 }  // namespace families
 

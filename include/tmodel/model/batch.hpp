@@ -109,7 +109,8 @@ class Batch {
     for (const token_t id : e.tokens)
       if (id < 0 || id >= model_->config().vocab) return bad("token id outside the vocabulary");
     if (e.session->capacity() > (options_.context == 0 ? default_context : options_.context)) return bad("session with a longer context than the batch");
-    if (static_cast<int>(e.tokens.size()) > e.session->options().chunk) return bad("more tokens than the session's chunk");
+    if (static_cast<int>(e.tokens.size()) > e.session->options().chunk)
+      return bad("more tokens than the session's chunk");
     if (static_cast<int>(e.tokens.size()) > e.session->capacity() - e.session->length_)
       return fail(Errc::context_full, "no room in the context", "batch");
     return {};

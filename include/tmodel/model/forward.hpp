@@ -24,9 +24,17 @@ template <DecoderSpec S, class B>
 void attention(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, typename B::Rows in, const Workspace<B>& ws) {
   const int n = in.n;
   const auto q = ws.q.first(n), k = ws.k.first(n), v = ws.v.first(n), o = ws.o.first(n);
-  const AttentionShape shape{.cache = w.plan.cache, .heads = c.heads, .kv_heads = c.kv_heads, .head_dim = c.head_dim,
-                             .rotary_dim = c.rotary_dim, .rope_table = w.plan.rope_table, .pairing = c.rope_pairing,
-                             .window = w.plan.window, .scale = c.attention_scale, .softcap = c.attention_softcap, .alibi = c.alibi};
+  const AttentionShape shape{.cache = w.plan.cache,
+                             .heads = c.heads,
+                             .kv_heads = c.kv_heads,
+                             .head_dim = c.head_dim,
+                             .rotary_dim = c.rotary_dim,
+                             .rope_table = w.plan.rope_table,
+                             .pairing = c.rope_pairing,
+                             .window = w.plan.window,
+                             .scale = c.attention_scale,
+                             .softcap = c.attention_softcap,
+                             .alibi = c.alibi};
 
   const auto h = be.prepare(in, w.q.acts() | w.k.acts() | w.v.acts());  // quantised once, used three times
   matmul<B>(be, w.q, h, q);  // [n, H*D]
@@ -52,7 +60,8 @@ void attention(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B
 
 /// Mixture of experts: a router chooses U of E gated networks for each row. in [n, d] -> out [n, d].
 template <DecoderSpec S, class B>
-void experts(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, typename B::Rows in, typename B::Rows out, const Workspace<B>& ws) {
+void experts(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, typename B::Rows in,
+             typename B::Rows out, const Workspace<B>& ws) {
   const int n = in.n, slots = n * c.experts_used;
   const auto scores = ws.scores.first(n), x = ws.expert_in.first(slots), y = ws.expert_out.first(slots);
   const auto gate = ws.expert_gate.first(slots), up = ws.expert_up.first(slots);
@@ -64,16 +73,17 @@ void experts(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>&
   be.route(scores, c.normalize_routes, routes);                      // softmax, the U best, their weights
   be.gather(in, routes, x);                                          // [n*U, d], by expert
   const auto h = be.prepare(x, w.expert_gate.acts() | w.expert_up.acts());
-  multiply(w.expert_gate, h, gate);                                  // [n*U, F]
-  multiply(w.expert_up, h, up);                                      // [n*U, F]
+  multiply(w.expert_gate, h, gate);  // [n*U, F]
+  multiply(w.expert_up, h, up);      // [n*U, F]
   be.template activate_gate<S.activation>(gate, up);
   multiply(w.expert_down, be.prepare(gate, w.expert_down.acts()), y);  // [n*U, d]
-  be.combine(y, routes, out);                                        // weighted sums, back in the rows' order
+  be.combine(y, routes, out);                                          // weighted sums, back in the rows' order
 }
 
 /// Feed-forward network: in [n, d] -> out [n, d].
 template <DecoderSpec S, class B>
-void ffn(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, typename B::Rows in, typename B::Rows out, const Workspace<B>& ws) {
+void ffn(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, typename B::Rows in,
+         typename B::Rows out, const Workspace<B>& ws) {
   if constexpr (S.ffn == FfnKind::experts)
     if (w.plan.experts) return experts<S, B>(be, c, w, in, out, ws);
   const auto up = ws.up.first(in.n);

@@ -12,7 +12,8 @@ namespace tmodel::inline v0 {
 /// A family with its forward passes for one backend: forward[i] belongs to specs[i].
 template <class B>
 struct FamilyFacts : FamilyData {
-  using Forward = bool (*)(typename B::Queue&, const ModelConfig&, const Weights<B>&, const Step<typename B::Kv>&, const Workspace<B>&);
+  using Forward = bool (*)(typename B::Queue&, const ModelConfig&, const Weights<B>&, const Step<typename B::Kv>&,
+                           const Workspace<B>&);
   std::span<const Forward> forward;
 };
 
@@ -38,7 +39,8 @@ class Model {
   /// Bytes that load() will take, without reading weights.
   static expected<MemoryUse> plan(const Facts& facts, const TensorSource& source, const ModelConfig& config, MissingFormat missing) {
     auto arena = B::Arena::counting();
-    Loader<B> loader(source, config, facts.specs[static_cast<std::size_t>(config.variant)], facts.tensor_names, missing, arena);
+    Loader<B> loader(source, config, facts.specs[static_cast<std::size_t>(config.variant)], facts.tensor_names, missing,
+                     arena);
     TMODEL_CHECK(loader.load());
     return arena.use();
   }

@@ -43,10 +43,16 @@ struct Lane {
   Workspace<B> workspace;
 
   static QueueLimits limits(const ModelConfig& c, int rows, int sequences, int context) {
-    return {.rows = rows, .sequences = sequences, .context = context,
-            .widest_input = std::max({c.dim, c.heads * c.head_dim, c.ffn_dim}), .rotary_pairs = c.rotary_dim / 2,
-            .rope_tables = static_cast<int>(c.rope.size()), .heads = c.heads, .head_dim = c.head_dim,
-            .expert_rows = rows * c.experts_used, .expert_input = std::max(c.dim, c.expert_ffn_dim)};
+    return {.rows = rows,
+            .sequences = sequences,
+            .context = context,
+            .widest_input = std::max({c.dim, c.heads * c.head_dim, c.ffn_dim}),
+            .rotary_pairs = c.rotary_dim / 2,
+            .rope_tables = static_cast<int>(c.rope.size()),
+            .heads = c.heads,
+            .head_dim = c.head_dim,
+            .expert_rows = rows * c.experts_used,
+            .expert_input = std::max(c.dim, c.expert_ffn_dim)};
   }
 };
 
@@ -230,15 +236,24 @@ class Session {
   /// First bytes of a saved state; everything that must be equal for it to mean the same.
   struct StateHeader {
     std::uint32_t magic = 0x31534D54;  // "TMS1"
-    std::int32_t layers = 0, dim = 0, kv_heads = 0, head_dim = 0, vocab = 0, rope_length = 0, start_position = 0, kv_type = 0;
+    std::int32_t layers = 0, dim = 0, kv_heads = 0, head_dim = 0, vocab = 0, rope_length = 0, start_position = 0,
+                 kv_type = 0;
     std::int32_t length = 0, has_logits = 0;
   };
 
   static KvShape kv_shape(const ModelConfig& c, const SessionOptions& o) {
-    const auto windowed = static_cast<int>(std::count_if(c.plans.begin(), c.plans.end(), [](const LayerPlan& p) { return p.window > 0; }));
-    const int ring = windowed == 0 ? 0 : static_cast<int>(std::min<std::int64_t>(o.context, std::int64_t{c.window} - 1 + o.chunk));
-    return {.layers = c.layers - windowed, .windowed_layers = windowed, .kv_heads = c.kv_heads, .head_dim = c.head_dim, .capacity = o.context,
-            .ring = ring, .window = windowed == 0 ? 0 : c.window, .type = *o.kv};
+    const auto windowed = static_cast<int>(
+        std::count_if(c.plans.begin(), c.plans.end(), [](const LayerPlan& p) { return p.window > 0; }));
+    const int ring =
+        windowed == 0 ? 0 : static_cast<int>(std::min<std::int64_t>(o.context, std::int64_t{c.window} - 1 + o.chunk));
+    return {.layers = c.layers - windowed,
+            .windowed_layers = windowed,
+            .kv_heads = c.kv_heads,
+            .head_dim = c.head_dim,
+            .capacity = o.context,
+            .ring = ring,
+            .window = windowed == 0 ? 0 : c.window,
+            .type = *o.kv};
   }
   static int logit_rows(const SessionOptions& o) noexcept { return o.all_logits ? o.chunk : 1; }
   static std::pair<Kv, Workspace<B>> lay_out(typename B::Arena& arena, const ModelConfig& c, const DecoderSpec& spec, const SessionOptions& o) {
@@ -266,7 +281,8 @@ class Session {
     const bool by_length = std::any_of(c.rope.begin(), c.rope.end(), [](const RopeParams& r) {
       return r.scaling == RopeScaling::dynamic || r.scaling == RopeScaling::longrope;
     });
-    h.rope_length = by_length ? options_.rope_length : 0, h.start_position = options_.start_position, h.kv_type = static_cast<std::int32_t>(*options_.kv);
+    h.rope_length = by_length ? options_.rope_length : 0, h.start_position = options_.start_position,
+    h.kv_type = static_cast<std::int32_t>(*options_.kv);
     h.length = length_, h.has_logits = has_logits_ ? 1 : 0;
     return h;
   }
@@ -317,8 +333,14 @@ class Session {
 
   /// This session's part of a step of n rows, which overwrites the oldest keys of layers with a window.
   StepSequence<Kv> admit(int first_row, int n) {
-    if (const int ring = kv_shape(model_->config(), options_).ring; ring > 0) oldest_ = std::max(oldest_, length_ + n - ring);
-    return {.kv = &kv_, .rope = &rope_, .first_row = first_row, .rows = n, .position = length_, .origin = options_.start_position};
+    if (const int ring = kv_shape(model_->config(), options_).ring; ring > 0)
+      oldest_ = std::max(oldest_, length_ + n - ring);
+    return {.kv = &kv_,
+            .rope = &rope_,
+            .first_row = first_row,
+            .rows = n,
+            .position = length_,
+            .origin = options_.start_position};
   }
 
   const Model<B>* model_ = nullptr;

@@ -13,12 +13,16 @@ template <class Formats, template <class> class Matrix>
 class AnyMatrix {
  public:
   template <class Q>
-  void set(Matrix<Q> m) noexcept { matrix_ = m, acts_ = Q::acts; }
+  void set(Matrix<Q> m) noexcept {
+    matrix_ = m, acts_ = Q::acts;
+  }
   /// What a product with this weight reads; the union over the users of one input goes into prepare().
   Acts acts() const noexcept { return acts_; }
   /// Calls fn with the matrix in its own format. A get_if chain: std::visit would link abort.
   template <class Fn>
-  void visit(Fn&& fn) const { visit_alternatives(fn, std::make_index_sequence<Formats::size>()); }
+  void visit(Fn&& fn) const {
+    visit_alternatives(fn, std::make_index_sequence<Formats::size>());
+  }
 
  private:
   template <class Fn, std::size_t... I>

@@ -22,12 +22,14 @@ struct Workspace {
   Rows gate, up;     ///< [n, F]
   Rows scores;       ///< of the router [n, E]
   typename B::Routes routes{};  ///< which experts each row goes to
-  Rows expert_in, expert_gate, expert_up, expert_out;  ///< rows by expert [n*U, d], [n*U, F of an expert], the same, [n*U, d]
+  Rows expert_in, expert_gate, expert_up,
+      expert_out;    ///< rows by expert [n*U, d], [n*U, F of an expert], the same, [n*U, d]
   Rows last;         ///< residual of the m rows [m, d]
   Rows logits;       ///< [m, V]
   Observer<B> tap{};  ///< costs a comparison with null where nobody listens
 
-  static Workspace lay_out(typename B::Arena& arena, const ModelConfig& c, const DecoderSpec& spec, int rows, int logit_rows) {
+  static Workspace lay_out(typename B::Arena& arena, const ModelConfig& c, const DecoderSpec& spec, int rows,
+                           int logit_rows) {
     Workspace ws;
     ws.x = arena.rows(rows, c.dim);
     ws.h = arena.rows(rows, c.dim);

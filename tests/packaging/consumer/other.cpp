@@ -1,5 +1,5 @@
-// Second translation unit: the same headers. Once is enough to prove that two of them link, so other ways of finding the
-// package include the least that they need.
+// Second translation unit: the same headers. Once is enough to prove that two of them link, so other ways of finding
+// the package include the least that they need.
 
 #include "other.hpp"
 

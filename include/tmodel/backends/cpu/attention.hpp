@@ -29,7 +29,8 @@ TMODEL_INLINE void kv_read(KvType type, const std::byte* from, int n, f32* to) n
 
 /// Writes the kv heads of one row.
 template <class A>
-TMODEL_NOINLINE void kv_write_row(const HostKv& kv, std::byte* base, const AttentionShape& shape, pos_t position, const f32* x) noexcept {
+TMODEL_NOINLINE void kv_write_row(const HostKv& kv, std::byte* base, const AttentionShape& shape, pos_t position,
+                                  const f32* x) noexcept {
   const int n = kv.shape.head_dim;
   for (int h = 0; h < kv.shape.kv_heads; ++h, x += n) {
     std::byte* const to = kv.lane(base, shape, h).at(position);

@@ -159,7 +159,9 @@ class Arena {
     return {buffer, rows, columns};
   }
   template <class Q>
-  Experts<Q> experts(const Matrix<Q>& all, int count) { return {all.buffer, all.rows / count, all.columns}; }
+  Experts<Q> experts(const Matrix<Q>& all, int count) {
+    return {all.buffer, all.rows / count, all.columns};
+  }
 
   Routes routes(int rows, int experts, int used) {
     const auto ints = [&](int n) { return scratch(size(n, sizeof(cl_int))); };

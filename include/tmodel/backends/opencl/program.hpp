@@ -114,8 +114,8 @@ constexpr std::size_t index_of(FormatKernel kernel) noexcept {
 template <class FormatList>
 std::vector<const char*> program_sources() {
   namespace k = kernels;
-  std::vector<const char*> sources{k::common, k::norm, k::rope, k::elementwise, k::route, k::sort_routes, k::move_rows,
-                                   k::lanes, k::alibi, k::matmul_sizes};
+  std::vector<const char*> sources{k::common,      k::norm,      k::rope,  k::elementwise, k::route,
+                                   k::sort_routes, k::move_rows, k::lanes, k::alibi,       k::matmul_sizes};
   FormatList::for_each([&]<class Q>() {
     for (const char* text : {k::format_source<Q>, k::one_row, k::matmul, k::four_rows, k::matmul, k::embed})
       sources.push_back(text);
