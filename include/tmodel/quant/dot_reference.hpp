@@ -12,7 +12,7 @@ namespace tmodel::inline v0 {
 /// Product of one row of weights with one row of activations; `columns` is a multiple of Q::block_len.
 ///
 /// For each sub-block in ascending order, with I = the exact sum of q_w * q_x over it and S = that of q_x:
-///   acc = fma(scale_w * d_x, I, acc), and in formats with offsets then acc = fma(offset_w * d_x, S, acc).
+///   acc = fma(scale_w * d_x, I, acc), and in formats with offsets then acc = fma(offset_w, d_x * S, acc).
 /// |I| <= 128 * 127 * 32 < 2^24, so I and S are exact in f32 too. The bits do not depend on compiler or flags.
 template <QuantizedFormat Q>
 f32 dot_q8(const typename Q::Block* row, const Q8Block* x, std::size_t columns) noexcept {
@@ -31,7 +31,7 @@ f32 dot_q8(const typename Q::Block* row, const Q8Block* x, std::size_t columns) 
       acc = std::fma(w.scales[s] * xs.d, static_cast<f32>(sum), acc);
       if constexpr (Integers::has_offsets) {
         const std::int32_t sum_x = Integers::sub_len == 32 ? xs.sums[0] + xs.sums[1] : xs.sums[half];
-        acc = std::fma(w.offsets[s] * xs.d, static_cast<f32>(sum_x), acc);
+        acc = std::fma(w.offsets[s], xs.d * static_cast<f32>(sum_x), acc);
       }
     }
   }

@@ -18,8 +18,8 @@ inline constexpr int chunk_len = part_len * chunk_parts;
 struct alignas(cache_line) Q8Chunk {
   std::int8_t qs[chunk_len];  ///< element e of part p is d[p] * qs[32 p + e]
   f32 d[chunk_parts];
-  f32 weighted[chunk_parts];             ///< d * sum of the part's qs: what offsets of weights are multiplied with
-  f32 weighted_halves[2 * chunk_parts];  ///< the same of 16 elements each
+  f32 weighted[chunk_parts];           ///< d * sum of the part's qs: what offsets of weights are multiplied with
+  std::int16_t sums[2 * chunk_parts];  ///< of the qs of each half of a part
 };
 
 constexpr int chunks_of(int columns) noexcept { return (columns + chunk_len - 1) / chunk_len; }
@@ -27,8 +27,8 @@ constexpr int chunks_of(int columns) noexcept { return (columns + chunk_len - 1)
 inline void put_part(Q8Chunk& chunk, int part, f32 d, int sum_low, int sum_high) noexcept {
   chunk.d[part] = d;
   chunk.weighted[part] = d * static_cast<f32>(sum_low + sum_high);
-  chunk.weighted_halves[2 * part] = d * static_cast<f32>(sum_low);
-  chunk.weighted_halves[2 * part + 1] = d * static_cast<f32>(sum_high);
+  chunk.sums[2 * part] = static_cast<std::int16_t>(sum_low);
+  chunk.sums[2 * part + 1] = static_cast<std::int16_t>(sum_high);
 }
 
 /// 32 activations, with inverse = 127 / their largest magnitude, into out.

@@ -2,38 +2,36 @@
 // How AVX2 reads the codes and scales of each quantised format, 256 elements at a time.
 // Layouts: quant/legacy.hpp, quant/k_quants.hpp, quant/nonlinear.hpp, whose unpack() says the same in plain code.
 
-#include "tmodel/backends/cpu/dot.hpp"
+#include "tmodel/backends/cpu/panel.hpp"
 #include "tmodel/quant/all.hpp"
 
 #if TMODEL_CPU_AVX2
 
 namespace tmodel::inline v0::cpu::x86 {
 
-/// A chunk of weights. Element e of part p is scales[p] * (q or |q| with its sign) [* factor of its half] + offset.
-/// Codes<Q>: scales() reads those of 256 elements; codes() the 32 of a block, in formats of 256 those of part p.
-/// Formats whose codes are symmetric about o are stored as codes + o with offsets -o * scale: that is exact in f32.
-template <bool signs, bool halves>
-struct Unpacked {
-  alignas(32) std::int8_t q[chunk_len];
-  alignas(32) f32 scales[chunk_parts];
-  alignas(32) f32 offsets[signs && !halves ? 1 : halves ? 16 : 8];  ///< per part, or per half of a part
-  alignas(32) std::int16_t factors[halves ? chunk_len / 2 : 1];     ///< integer scale of each pair of products
-};
+// Codes<Q>: coding; codes() and scales(), whose numbers are exactly those of unpack().
+// Blocks of 32: codes() reads those of a block, scales() the scales and offsets of the 8 blocks at(0) ... at(7).
+// Blocks of 256: codes<p>() reads those of part p, scales() the scales and offsets of all units of a block.
 
 template <class Q>
 struct Codes;
 template <class Q>
 inline constexpr bool has_codes = requires {
-  Codes<Q>::signs;
+  Codes<Q>::coding;
 };
+
+template <int step, int i>
+constexpr std::integral_constant<int, i + step> next(std::integral_constant<int, i>) noexcept {
+  return {};
+}
 
 TMODEL_INLINE __m128i load16(const void* p) noexcept { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 TMODEL_INLINE __m256i load32(const void* p) noexcept { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
 /// 16 bytes: low nibbles, then high nibbles.
 TMODEL_INLINE __m256i nibbles(const std::uint8_t* qs) noexcept {
-  const __m128i bytes = load16(qs);
-  return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(bytes, 4), bytes), _mm256_set1_epi8(15));
+  const __m256i twice = _mm256_broadcastsi128_si256(load16(qs));
+  return _mm256_and_si256(_mm256_srlv_epi32(twice, _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4)), _mm256_set1_epi8(15));
 }
 
 /// 16 in every byte e where bit e of the 32 is set.
@@ -49,98 +47,97 @@ TMODEL_INLINE __m256i look_up(const std::int8_t (&table)[16], __m256i codes) noe
   return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load16(table)), codes);
 }
 
-/// The f16 `d` of 8 blocks.
-template <class Block>
-TMODEL_INLINE __m256 scales_of(const Block* b) noexcept {
-  const auto bits = [&](int i) TMODEL_INLINE_LAMBDA { return static_cast<short>(b[i].d.bits); };
-  return _mm256_cvtph_ps(_mm_setr_epi16(bits(0), bits(1), bits(2), bits(3), bits(4), bits(5), bits(6), bits(7)));
+/// The first 4 bytes of 8 blocks.
+TMODEL_INLINE __m256i heads_of(auto at) noexcept {
+  const auto two = [&](auto i) TMODEL_INLINE_LAMBDA {  // by hand: g++ 12 builds _mm256_setr_epi32 of loads in memory
+    return _mm_unpacklo_epi32(_mm_cvtsi32_si128(load_unaligned<int>(at(i))),
+                              _mm_cvtsi32_si128(load_unaligned<int>(at(next<1>(i)))));
+  };
+  const auto four = [&](auto i) TMODEL_INLINE_LAMBDA { return _mm_unpacklo_epi64(two(i), two(next<2>(i))); };
+  return _mm256_set_m128i(four(std::integral_constant<int, 4>()), four(std::integral_constant<int, 0>()));
 }
 
-/// Scales, and the offsets of codes that are stored plus `origin`.
-TMODEL_INLINE void put(auto& w, __m256 scales, f32 origin) noexcept {
-  _mm256_store_ps(w.scales, scales);
-  _mm256_store_ps(w.offsets, _mm256_mul_ps(scales, _mm256_set1_ps(-origin)));
+/// The f16 `d` of 8 blocks.
+TMODEL_INLINE void scales_of(auto at, f32* scales) noexcept {
+  const __m256i low = _mm256_and_si256(heads_of(at), _mm256_set1_epi32(0xFFFF));
+  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+  _mm256_store_ps(scales, _mm256_cvtph_ps(words));
 }
 
 /// `d` and `m`, neighbours, of 8 blocks.
-template <class Block>
-TMODEL_INLINE void scales_and_offsets(const Block* b, auto& w) noexcept {
-  const auto two = [&](int i) TMODEL_INLINE_LAMBDA {  // by hand: g++ 12 builds _mm256_setr_epi32 of loads in memory
-    return _mm_unpacklo_epi32(_mm_cvtsi32_si128(load_unaligned<int>(b + i)),
-                              _mm_cvtsi32_si128(load_unaligned<int>(b + i + 1)));
-  };
-  const auto four = [&](int i) TMODEL_INLINE_LAMBDA { return _mm_unpacklo_epi64(two(i), two(i + 2)); };
-  const __m256i pairs = _mm256_set_m128i(four(4), four(0));
+TMODEL_INLINE void scales_and_offsets(auto at, f32* scales, f32* offsets) noexcept {
+  const __m256i heads = heads_of(at);
   const __m256i mixed =
-      _mm256_packus_epi32(_mm256_and_si256(pairs, _mm256_set1_epi32(0xFFFF)), _mm256_srli_epi32(pairs, 16));
+      _mm256_packus_epi32(_mm256_and_si256(heads, _mm256_set1_epi32(0xFFFF)), _mm256_srli_epi32(heads, 16));
   const __m256i apart = _mm256_permute4x64_epi64(mixed, 0xD8);
-  _mm256_store_ps(w.scales, _mm256_cvtph_ps(_mm256_castsi256_si128(apart)));
-  _mm256_store_ps(w.offsets, _mm256_cvtph_ps(_mm256_extracti128_si256(apart, 1)));
+  _mm256_store_ps(scales, _mm256_cvtph_ps(_mm256_castsi256_si128(apart)));
+  _mm256_store_ps(offsets, _mm256_cvtph_ps(_mm256_extracti128_si256(apart, 1)));
 }
 
 template <>
 struct Codes<Q4_0> {
-  static constexpr bool signs = false, halves = false;
+  static constexpr Coding coding{.bits = 4, .origin = 8};
   TMODEL_INLINE static __m256i codes(const Q4_0::Block& b) noexcept { return nibbles(b.qs); }
-  TMODEL_INLINE static void scales(const Q4_0::Block* b, auto& w) noexcept { put(w, scales_of(b), 8.f); }
+  TMODEL_INLINE static void scales(auto at, f32* scales, f32*) noexcept { scales_of(at, scales); }
 };
 
 template <>
 struct Codes<Q4_1> {
-  static constexpr bool signs = false, halves = false;
+  static constexpr Coding coding{.bits = 4, .offsets = true};
   TMODEL_INLINE static __m256i codes(const Q4_1::Block& b) noexcept { return nibbles(b.qs); }
-  TMODEL_INLINE static void scales(const Q4_1::Block* b, auto& w) noexcept { scales_and_offsets(b, w); }
+  TMODEL_INLINE static void scales(auto at, f32* scales, f32* offsets) noexcept {
+    scales_and_offsets(at, scales, offsets);
+  }
 };
 
 template <>
 struct Codes<Q5_0> {
-  static constexpr bool signs = false, halves = false;
+  static constexpr Coding coding{.bits = 5, .origin = 16};
   TMODEL_INLINE static __m256i codes(const Q5_0::Block& b) noexcept {
     return _mm256_or_si256(nibbles(b.qs), fifth_bits(b.qh));
   }
-  TMODEL_INLINE static void scales(const Q5_0::Block* b, auto& w) noexcept { put(w, scales_of(b), 16.f); }
+  TMODEL_INLINE static void scales(auto at, f32* scales, f32*) noexcept { scales_of(at, scales); }
 };
 
 template <>
 struct Codes<Q5_1> {
-  static constexpr bool signs = false, halves = false;
+  static constexpr Coding coding{.bits = 5, .offsets = true};
   TMODEL_INLINE static __m256i codes(const Q5_1::Block& b) noexcept {
     return _mm256_or_si256(nibbles(b.qs), fifth_bits(b.qh));
   }
-  TMODEL_INLINE static void scales(const Q5_1::Block* b, auto& w) noexcept { scales_and_offsets(b, w); }
+  TMODEL_INLINE static void scales(auto at, f32* scales, f32* offsets) noexcept {
+    scales_and_offsets(at, scales, offsets);
+  }
 };
 
 template <>
 struct Codes<Q8_0> {
-  static constexpr bool signs = true, halves = false;
+  static constexpr Coding coding{.bits = 8};
   TMODEL_INLINE static __m256i codes(const Q8_0::Block& b) noexcept { return load32(b.qs); }
-  TMODEL_INLINE static void scales(const Q8_0::Block* b, auto& w) noexcept { _mm256_store_ps(w.scales, scales_of(b)); }
+  TMODEL_INLINE static void scales(auto at, f32* scales, f32*) noexcept { scales_of(at, scales); }
 };
 
 template <>
 struct Codes<IQ4_NL> {
-  static constexpr bool signs = true, halves = false;
+  static constexpr Coding coding{.bits = 8};
   TMODEL_INLINE static __m256i codes(const IQ4_NL::Block& b) noexcept {
     return look_up(detail::nonlinear::iq4_values, nibbles(b.qs));
   }
-  TMODEL_INLINE static void scales(const IQ4_NL::Block* b, auto& w) noexcept {
-    _mm256_store_ps(w.scales, scales_of(b));
-  }
+  TMODEL_INLINE static void scales(auto at, f32* scales, f32*) noexcept { scales_of(at, scales); }
 };
 
 template <>
 struct Codes<MXFP4> {
-  static constexpr bool signs = true, halves = false;
+  static constexpr Coding coding{.bits = 5, .origin = 16};  // -12 to 12, plus 16
   TMODEL_INLINE static __m256i codes(const MXFP4::Block& b) noexcept {
-    return look_up(detail::nonlinear::e2m1_doubled, nibbles(b.qs));
+    return _mm256_add_epi8(look_up(detail::nonlinear::e2m1_doubled, nibbles(b.qs)), _mm256_set1_epi8(16));
   }
-  TMODEL_INLINE static void scales(const MXFP4::Block* b, auto& w) noexcept {
-    const auto e = [&](int i) TMODEL_INLINE_LAMBDA { return static_cast<int>(b[i].e); };
-    const __m256i exponent = _mm256_setr_epi32(e(0), e(1), e(2), e(3), e(4), e(5), e(6), e(7));
+  TMODEL_INLINE static void scales(auto at, f32* scales, f32*) noexcept {
+    const __m256i exponent = _mm256_and_si256(heads_of(at), _mm256_set1_epi32(0xFF));
     const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(exponent, _mm256_set1_epi32(1)), 23);
     const __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), exponent);  // 2^-128 and 2^-127 are subnormal
     const __m256i is_normal = _mm256_cmpgt_epi32(exponent, _mm256_set1_epi32(1));
-    _mm256_store_ps(w.scales, _mm256_castsi256_ps(_mm256_blendv_epi8(tiny, normal, is_normal)));
+    _mm256_store_ps(scales, _mm256_castsi256_ps(_mm256_blendv_epi8(tiny, normal, is_normal)));
   }
 };
 
@@ -150,25 +147,26 @@ TMODEL_INLINE __m256 floats_of(std::uint32_t low, std::uint32_t high) noexcept {
 }
 
 /// Q4_K and Q5_K: scales and minimums of 6 bits in 12 bytes, four at a time.
-TMODEL_INLINE void scales_and_minimums(const std::uint8_t* packed, f16 d, f16 dmin, auto& w) noexcept {
+TMODEL_INLINE void scales_and_minimums(const std::uint8_t* packed, f16 d, f16 dmin, f32* scales,
+                                       f32* offsets) noexcept {
   const auto a = load_unaligned<std::uint32_t>(packed), b = load_unaligned<std::uint32_t>(packed + 4),
              c = load_unaligned<std::uint32_t>(packed + 8);
   const auto upper = [](std::uint32_t v) { return (v >> 2) & 0x30303030u; };  // the two bits above the lower six
   const __m256 scale = floats_of(a & 0x3F3F3F3Fu, (c & 0x0F0F0F0Fu) | upper(a));
   const __m256 minimum = floats_of(b & 0x3F3F3F3Fu, ((c >> 4) & 0x0F0F0F0Fu) | upper(b));
-  _mm256_store_ps(w.scales, _mm256_mul_ps(scale, _mm256_set1_ps(_cvtsh_ss(d.bits))));
-  _mm256_store_ps(w.offsets, _mm256_mul_ps(minimum, _mm256_set1_ps(-_cvtsh_ss(dmin.bits))));
+  _mm256_store_ps(scales, _mm256_mul_ps(scale, _mm256_set1_ps(_cvtsh_ss(d.bits))));
+  _mm256_store_ps(offsets, _mm256_mul_ps(minimum, _mm256_set1_ps(-_cvtsh_ss(dmin.bits))));
 }
 
 template <>
 struct Codes<Q4_K> {
-  static constexpr bool signs = false, halves = false;
+  static constexpr Coding coding{.bits = 4, .offsets = true};
   template <int p>
   TMODEL_INLINE static __m256i codes(const Q4_K::Block* b) noexcept {
     return _mm256_and_si256(_mm256_srli_epi16(load32(b->qs + p / 2 * 32), p % 2 * 4), _mm256_set1_epi8(15));
   }
-  TMODEL_INLINE static void scales(const Q4_K::Block* b, auto& w) noexcept {
-    scales_and_minimums(b->scales, b->d, b->dmin, w);
+  TMODEL_INLINE static void scales(const Q4_K::Block* b, f32* scales, f32* offsets) noexcept {
+    scales_and_minimums(b->scales, b->d, b->dmin, scales, offsets);
   }
 };
 
@@ -183,78 +181,66 @@ TMODEL_INLINE __m256i moved_bit(__m256i bytes) noexcept {
 
 template <>
 struct Codes<Q5_K> {
-  static constexpr bool signs = false, halves = false;
+  static constexpr Coding coding{.bits = 5, .offsets = true};
   template <int p>
   TMODEL_INLINE static __m256i codes(const Q5_K::Block* b) noexcept {
     const __m256i low =
         _mm256_and_si256(_mm256_srli_epi16(load32(b->qs + p / 2 * 32), p % 2 * 4), _mm256_set1_epi8(15));
     return _mm256_or_si256(low, moved_bit<p, 4>(load32(b->qh)));
   }
-  TMODEL_INLINE static void scales(const Q5_K::Block* b, auto& w) noexcept {
-    scales_and_minimums(b->scales, b->d, b->dmin, w);
+  TMODEL_INLINE static void scales(const Q5_K::Block* b, f32* scales, f32* offsets) noexcept {
+    scales_and_minimums(b->scales, b->d, b->dmin, scales, offsets);
   }
 };
 
 template <>
 struct Codes<IQ4_XS> {
-  static constexpr bool signs = true, halves = false;
+  static constexpr Coding coding{.bits = 8};
   template <int p>
   TMODEL_INLINE static __m256i codes(const IQ4_XS::Block* b) noexcept {
     return look_up(detail::nonlinear::iq4_values, nibbles(b->qs + 16 * p));
   }
-  TMODEL_INLINE static void scales(const IQ4_XS::Block* b, auto& w) noexcept {
+  TMODEL_INLINE static void scales(const IQ4_XS::Block* b, f32* scales, f32*) noexcept {
     const __m256i fours = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28), twos = _mm256_srli_epi32(fours, 1);
     const __m256i low = _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(load_unaligned<int>(b->scales_l)), fours),
                                          _mm256_set1_epi32(15));
     const __m256i high =
         _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(b->scales_h), twos), _mm256_set1_epi32(3));
     const __m256i scale = _mm256_sub_epi32(_mm256_or_si256(low, _mm256_slli_epi32(high, 4)), _mm256_set1_epi32(32));
-    _mm256_store_ps(w.scales, _mm256_mul_ps(_mm256_cvtepi32_ps(scale), _mm256_set1_ps(_cvtsh_ss(b->d.bits))));
+    _mm256_store_ps(scales, _mm256_mul_ps(_mm256_cvtepi32_ps(scale), _mm256_set1_ps(_cvtsh_ss(b->d.bits))));
   }
 };
 
-// Sub-blocks of 16: their integer scales multiply the integer products, d alone the sum of a part.
-
-/// factors from 16 signed bytes, one per half.
-TMODEL_INLINE void put_factors(__m128i scales, auto& w) noexcept {
-  for (int p = 0; p < chunk_parts; ++p) {
-    const __m128i both =
-        _mm_shuffle_epi8(scales, _mm_add_epi8(_mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1),
-                                              _mm_set1_epi8(static_cast<char>(2 * p))));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(w.factors + 16 * p), _mm256_cvtepi8_epi16(both));
-  }
-}
-/// offsets[i] = bytes[i] * factor.
-TMODEL_INLINE void put_offsets(__m128i bytes, f32 factor, auto& w) noexcept {
+/// to[i] = bytes[i] * factor.
+TMODEL_INLINE void put_products(__m128i bytes, f32 factor, f32* to) noexcept {
   const __m256 f = _mm256_set1_ps(factor);
-  _mm256_store_ps(w.offsets, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), f));
-  _mm256_store_ps(w.offsets + 8, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))), f));
+  _mm256_store_ps(to, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), f));
+  _mm256_store_ps(to + 8, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))), f));
 }
 
 template <>
 struct Codes<Q2_K> {
-  static constexpr bool signs = false, halves = true;
+  static constexpr Coding coding{.bits = 4, .unit = 16, .offsets = true};
   template <int p>
   TMODEL_INLINE static __m256i codes(const Q2_K::Block* b) noexcept {
     return _mm256_and_si256(_mm256_srli_epi16(load32(b->qs + p / 4 * 32), p % 4 * 2), _mm256_set1_epi8(3));
   }
-  TMODEL_INLINE static void scales(const Q2_K::Block* b, auto& w) noexcept {
+  TMODEL_INLINE static void scales(const Q2_K::Block* b, f32* scales, f32* offsets) noexcept {
     const __m128i packed = load16(b->scales), low = _mm_set1_epi8(15);
-    _mm256_store_ps(w.scales, _mm256_set1_ps(_cvtsh_ss(b->d.bits)));
-    put_factors(_mm_and_si128(packed, low), w);
-    put_offsets(_mm_and_si128(_mm_srli_epi16(packed, 4), low), -_cvtsh_ss(b->dmin.bits), w);
+    put_products(_mm_and_si128(packed, low), _cvtsh_ss(b->d.bits), scales);
+    put_products(_mm_and_si128(_mm_srli_epi16(packed, 4), low), -_cvtsh_ss(b->dmin.bits), offsets);
   }
 };
 
 template <>
 struct Codes<Q3_K> {
-  static constexpr bool signs = false, halves = true;
+  static constexpr Coding coding{.bits = 4, .origin = 4, .unit = 16};
   template <int p>
   TMODEL_INLINE static __m256i codes(const Q3_K::Block* b) noexcept {
     const __m256i low = _mm256_and_si256(_mm256_srli_epi16(load32(b->qs + p / 4 * 32), p % 4 * 2), _mm256_set1_epi8(3));
     return _mm256_or_si256(low, moved_bit<p, 2>(load32(b->hmask)));
   }
-  TMODEL_INLINE static void scales(const Q3_K::Block* b, auto& w) noexcept {
+  TMODEL_INLINE static void scales(const Q3_K::Block* b, f32* scales, f32*) noexcept {
     const auto x = load_unaligned<std::uint32_t>(b->scales), y = load_unaligned<std::uint32_t>(b->scales + 4),
                z = load_unaligned<std::uint32_t>(b->scales + 8);
     const auto six = [&](std::uint32_t low, int shift) {
@@ -262,16 +248,13 @@ struct Codes<Q3_K> {
     };
     const __m128i scale =
         _mm_sub_epi8(_mm_setr_epi32(six(x, 0), six(y, 2), six(x >> 4, 4), six(y >> 4, 6)), _mm_set1_epi8(32));
-    const f32 d = _cvtsh_ss(b->d.bits);
-    _mm256_store_ps(w.scales, _mm256_set1_ps(d));
-    put_factors(scale, w);
-    put_offsets(scale, -4.f * d, w);
+    put_products(scale, _cvtsh_ss(b->d.bits), scales);
   }
 };
 
 template <>
 struct Codes<Q6_K> {
-  static constexpr bool signs = false, halves = true;
+  static constexpr Coding coding{.bits = 6, .origin = 32, .unit = 16};
   template <int p>
   TMODEL_INLINE static __m256i codes(const Q6_K::Block* b) noexcept {
     const __m256i low = _mm256_srli_epi16(load32(b->ql + p / 4 * 64 + p % 2 * 32), p % 4 / 2 * 4);
@@ -282,12 +265,8 @@ struct Codes<Q6_K> {
     if constexpr (from > 4) high = _mm256_srli_epi16(bits, from - 4);
     return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)), _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
   }
-  TMODEL_INLINE static void scales(const Q6_K::Block* b, auto& w) noexcept {
-    const __m128i scale = load16(b->scales);
-    const f32 d = _cvtsh_ss(b->d.bits);
-    _mm256_store_ps(w.scales, _mm256_set1_ps(d));
-    put_factors(scale, w);
-    put_offsets(scale, -32.f * d, w);
+  TMODEL_INLINE static void scales(const Q6_K::Block* b, f32* scales, f32*) noexcept {
+    put_products(load16(b->scales), _cvtsh_ss(b->d.bits), scales);
   }
 };
 
