@@ -2,6 +2,8 @@
 // CpuSimd<T, Arch, Formats>: the backend for processors, with vector instructions. Kernels are in backends/cpu/.
 // Quantised weights are multiplied as stored, with activations quantised once per input; nothing is repacked.
 
+#include <array>
+
 #include "tmodel/backends/cpu/attention.hpp"
 #include "tmodel/backends/cpu/elementwise.hpp"
 #include "tmodel/backends/cpu/matmul.hpp"
@@ -80,6 +82,9 @@ class CpuSimd<T, Arch, FormatList>::Queue {
     q.angles_ = arena.template scratch<f32>(2 * static_cast<std::size_t>(limits.rope_tables) * rows *
                                             static_cast<std::size_t>(limits.rotary_pairs));
     q.row_sequence_ = arena.template scratch<int>(rows);
+    const auto partials = static_cast<std::size_t>(cpu::Segments::most(limits.context) * limits.heads);
+    q.partials_ = arena.template scratch<f32>(partials * static_cast<std::size_t>(limits.head_dim));
+    q.states_ = arena.template scratch<cpu::SoftmaxState>(partials);
     const auto chunks = [](int n, int columns) {
       return static_cast<std::size_t>(n) * static_cast<std::size_t>(cpu::chunks_of(columns));
     };
@@ -117,6 +122,7 @@ class CpuSimd<T, Arch, FormatList>::Queue {
   /// Each row as `groups` pieces that are normalised alone. A scale shorter than the row is shared by the pieces.
   template <NormKind kind>
   void norm_heads(Rows x, int groups, const NormWeights<HostVec>& w, Rows y) {
+    multiply_waiting();
     const int n = x.columns / groups;
     for_rows(x, [&](int r) {
       for (int g = 0; g < groups; ++g) {
@@ -128,6 +134,7 @@ class CpuSimd<T, Arch, FormatList>::Queue {
   }
 
   Prepared prepare(Rows x, Acts acts) {
+    multiply_waiting();
     if (!has(acts, Acts::q8)) return {x, nullptr};
     const int stride = cpu::chunks_of(x.columns);
     for_rows(x, [&](int r) {
@@ -137,14 +144,22 @@ class CpuSimd<T, Arch, FormatList>::Queue {
     return {x, chunks_};
   }
 
+  /// Waits for others of the same input, which then share the threads' time: the next operation of another kind begins
+  /// them all.
   template <class Q>
   void matmul(const HostMatrix<Q>& m, const Prepared& x, Rows y, HostVec bias) {
-    for_pieces(m.rows, 16, static_cast<long long>(m.columns) * y.n,
-               [&](int begin, int end) { multiply(m, x, y, bias.empty() ? nullptr : bias.data, begin, end); });
+    if (waiting_ == products_.size() || (waiting_ > 0 && products_[0].y.n != y.n)) multiply_waiting();
+    products_[waiting_++] = {m.data, m.rows, m.columns, x, y, bias.empty() ? nullptr : bias.data,
+                             [](const Product& p, int begin, int end) noexcept {
+                               const HostMatrix<Q> weights{static_cast<const typename Q::Block*>(p.weights), p.rows,
+                                                           p.columns};
+                               multiply(weights, p.x, p.y, p.bias, begin, end);
+                             }};
   }
 
   /// The weights of a row's experts are the softmax over all of them, or over the chosen ones.
   void route(Rows scores, bool normalize, const HostRoutes& routes) {
+    multiply_waiting();
     for (int r = 0; r < scores.n; ++r) {
       f32* const row = scores.row(r);
       int* const chosen = routes.slot + r * routes.used;
@@ -159,11 +174,13 @@ class CpuSimd<T, Arch, FormatList>::Queue {
     sort_by_expert(routes, scores.n);
   }
   void gather(Rows x, const HostRoutes& routes, Rows y) {
+    multiply_waiting();
     for_rows(y, [&](int i) { std::copy_n(x.row(routes.row[i]), x.columns, y.row(i)); });
   }
   /// Outputs of all experts count through, so that few rows of many experts still keep all threads busy.
   template <class Q>
   void expert_matmul(const HostExperts<Q>& m, const Prepared& x, const HostRoutes& routes, Rows y) {
+    multiply_waiting();
     int active = 0;
     for (int e = 0; e < routes.experts; ++e) active += routes.first[e + 1] > routes.first[e] ? 1 : 0;
     const long long work = static_cast<long long>(m.columns) * std::max(1, y.n / std::max(active, 1));
@@ -183,6 +200,7 @@ class CpuSimd<T, Arch, FormatList>::Queue {
     });
   }
   void combine(Rows x, const HostRoutes& routes, Rows y) {
+    multiply_waiting();
     for_rows(y, [&](int r) {
       std::fill_n(y.row(r), y.columns, 0.f);
       for (int j = r * routes.used; j < (r + 1) * routes.used; ++j)
@@ -191,6 +209,7 @@ class CpuSimd<T, Arch, FormatList>::Queue {
   }
 
   void rope(Rows x, int heads, const AttentionShape& shape) {
+    multiply_waiting();
     for_rows(x, [&](int r) {
       cpu::rope_row<A>(x.row(r), heads, shape.head_dim, shape.rotary_dim / 2, shape.pairing,
                        angles(shape.rope_table, r));
@@ -198,6 +217,7 @@ class CpuSimd<T, Arch, FormatList>::Queue {
   }
 
   void kv_store(const AttentionShape& shape, Rows k, Rows v) {
+    multiply_waiting();
     for_rows(k, [&](int r) {
       const StepSequence<HostKv>& s = step_.sequences[static_cast<std::size_t>(row_sequence_[r])];
       const pos_t position = s.position + r - s.first_row;
@@ -207,61 +227,57 @@ class CpuSimd<T, Arch, FormatList>::Queue {
   }
 
   void attend(const AttentionShape& shape, Rows q, Rows out) {
-    const int group = shape.heads / shape.kv_heads;
-    const int heads = std::min(group, cpu::tile_states), splits = (group + heads - 1) / heads;
-    const int rows = cpu::tile_states / heads;
-    int tiles = 0;
-    for (const auto& s : step_.sequences) tiles += (s.rows + rows - 1) / rows;
-    const int items = tiles * shape.kv_heads * splits;
-    for_pieces(items, 1, 1 << 14, [&](int begin, int end) {
-      for (int i = begin; i < end; ++i) {
-        // Late rows see more keys: pairing the ends gives every contiguous piece about the same work.
-        const int item = i % 2 == 0 ? i / 2 : items - 1 - i / 2;
-        const int lane = item % (shape.kv_heads * splits);
-        int tile = item / (shape.kv_heads * splits);
-        const StepSequence<HostKv>* s = step_.sequences.data();
-        for (; tile >= (s->rows + rows - 1) / rows; ++s) tile -= (s->rows + rows - 1) / rows;
-        const int row = tile * rows, kv_head = lane / splits, head = kv_head * group + lane % splits * heads;
-        const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(head) * shape.head_dim;
-        cpu::attend_tile<A>(*s->kv, shape,
-                            {.q = q.row(s->first_row + row) + at,
-                             .out = out.row(s->first_row + row) + at,
-                             .row_stride = q.columns,
-                             .rows = std::min(rows, s->rows - row),
-                             .heads = std::min(heads, (kv_head + 1) * group - head),
-                             .head = head,
-                             .kv_head = kv_head,
-                             .position = s->position + row});
-      }
-    });
+    multiply_waiting();
+    const cpu::AttentionTiles tiles(shape, step_.sequences);
+    const auto tile = [&](int i) { return tiles.tile(i, q, out); };
+    const auto kv = [&](const cpu::AttentionTile& t) -> const HostKv& { return *step_.sequences[t.sequence].kv; };
+    if (q.n == 1 && tiles.count() < 4 * executor_.lanes) return attend_in_segments(shape, kv(tile(0)), tiles, q, out);
+    for_pieces(
+        tiles.count(), 1, 1 << 14,
+        [&](int begin, int end) {
+          for (int i = begin; i < end; ++i) {
+            const cpu::AttentionTile t = tile(i);
+            cpu::attend_tile<A>(kv(t), shape, t);
+          }
+        },
+        4 * executor_.lanes);
   }
 
   template <Activation act>
   void activate_gate(Rows gate, Rows up) {
+    multiply_waiting();
     for_rows(gate, [&](int r) { cpu::gate_row<A, act>(gate.row(r), up.row(r), gate.columns); });
   }
   template <Activation act>
   void activate(Rows x) {
+    multiply_waiting();
     for_rows(x, [&](int r) { cpu::activate_row<A, act>(x.row(r), x.columns); });
   }
 
   void add(Rows x, Rows y, f32 scale) {
+    multiply_waiting();
     for_rows(x, [&](int r) { cpu::add_row<A>(x.row(r), y.row(r), x.columns, scale); });
   }
 
   void select(Rows x, Rows y) {
+    multiply_waiting();
     for (int i = 0; i < y.n; ++i)
       std::copy_n(x.row(step_.logit_rows[static_cast<std::size_t>(i)]), x.columns, y.row(i));
   }
 
   void finish_logits(Rows x, f32 scale, f32 softcap) {
+    multiply_waiting();
     if (scale == 1.f && softcap == 0.f) return;
     for_rows(x, [&](int r) { cpu::scale_and_cap_row<A>(x.row(r), x.columns, scale, softcap); });
   }
 
-  bool end_layer() const noexcept { return step_.cancel == nullptr || !step_.cancel->load(std::memory_order_relaxed); }
+  bool end_layer() {
+    multiply_waiting();
+    return step_.cancel == nullptr || !step_.cancel->load(std::memory_order_relaxed);
+  }
 
   expected<void> download(Rows x, std::span<f32> out) {
+    multiply_waiting();
     std::copy_n(x.data, static_cast<std::size_t>(x.n) * static_cast<std::size_t>(x.columns), out.data());
     return {};
   }
@@ -275,6 +291,71 @@ class CpuSimd<T, Arch, FormatList>::Queue {
   }
 
  private:
+  struct Product {
+    const void* weights;
+    int rows, columns;
+    Prepared x;
+    Rows y;
+    const f32* bias;
+    void (*multiply)(const Product&, int begin, int end) noexcept;
+  };
+
+  /// One row: what a few heads would not divide among the threads is divided along the keys, at the places where
+  /// attend_tile() merges too.
+  void attend_in_segments(const AttentionShape& shape, const HostKv& kv, const cpu::AttentionTiles& tiles, Rows q,
+                          Rows out) {
+    const int d = shape.head_dim;
+    const cpu::Segments segments(shape, tiles.tile(0, q, out));
+    const auto heads = static_cast<std::size_t>(shape.heads);
+    const auto partial = [&](int segment, int head) {
+      return partials_ + (static_cast<std::size_t>(segment) * heads + static_cast<std::size_t>(head)) *
+                             static_cast<std::size_t>(d);
+    };
+    const auto state = [&](int segment, int head) {
+      return states_ + static_cast<std::size_t>(segment) * heads + static_cast<std::size_t>(head);
+    };
+    for_pieces(
+        tiles.count() * segments.count, 1, 1 << 14,
+        [&](int begin, int end) {
+          for (int i = begin; i < end; ++i) {
+            const int segment = i / tiles.count();
+            const cpu::AttentionTile t = tiles.tile(i % tiles.count(), q, out);
+            cpu::attend_segment<A>(kv, shape, t, segments.begin(segment), partial(segment, t.head), 0,
+                                   state(segment, t.head));
+          }
+        },
+        4 * executor_.lanes);
+    for (int h = 0; h < shape.heads; ++h) {
+      f32* const to = out.data + h * d;
+      std::copy_n(partial(0, h), d, to);
+      cpu::SoftmaxState sum = *state(0, h);
+      for (int s = 1; s < segments.count; ++s) cpu::merge<A>(sum, to, *state(s, h), partial(s, h), d);
+      cpu::scale_vector<A>(to, d, 1.f / sum.total);
+    }
+  }
+
+  void multiply_waiting() {
+    if (waiting_ == 0) return;
+    const std::span<const Product> all(products_.data(), std::exchange(waiting_, 0));
+    const int n = all[0].y.n, grain = n == 1 ? 16 : cpu::panel_rows;
+    const auto units_of = [&](const Product& p) { return (p.rows + grain - 1) / grain; };
+    int units = 0;
+    long long work = 0;
+    for (const Product& p : all) units += units_of(p), work += static_cast<long long>(p.rows) * p.columns * p.y.n;
+    const long long worth_a_piece = n == 1 ? 1 << 19 : 1 << 22;  // about 50 microseconds
+    for_pieces(
+        units, 1, work / units,
+        [&](int begin, int end) {
+          int at = 0;
+          for (const Product& p : all) {
+            const int from = std::max(begin - at, 0), to = std::min(end - at, units_of(p));
+            if (from < to) p.multiply(p, from * grain, std::min(to * grain, p.rows));
+            at += units_of(p);
+          }
+        },
+        static_cast<int>(std::min<long long>(work / worth_a_piece, 4 * executor_.lanes)));
+  }
+
   /// Output columns [begin, end) of all rows.
   template <class Q>
   static void multiply(const HostMatrix<Q>& m, const Prepared& x, Rows y, const f32* bias, int begin,
@@ -289,12 +370,12 @@ class CpuSimd<T, Arch, FormatList>::Queue {
 
   /// As parallel_for, but on the calling thread if the pieces are worth less than waking the others.
   template <class Body>
-  void for_pieces(int count, int grain, long long work_per_item, Body&& body) const {
+  void for_pieces(int count, int grain, long long work_per_item, Body&& body, int pieces = 0) const {
     constexpr long long worth_waking = 1 << 14;  // element operations: a few microseconds
     if (count * work_per_item < worth_waking) {
       if (count > 0) body(0, count);
     } else {
-      parallel_for(executor_, count, grain, body);
+      parallel_for(executor_, count, grain, body, pieces);
     }
   }
   template <class Body>
@@ -324,8 +405,12 @@ class CpuSimd<T, Arch, FormatList>::Queue {
   f32* angles_ = nullptr;
   int* row_sequence_ = nullptr;
   cpu::Q8Chunk* chunks_ = nullptr;
+  f32* partials_ = nullptr;              ///< [segments, heads, D], of one row's attention
+  cpu::SoftmaxState* states_ = nullptr;  ///< [segments, heads]
   int pairs_ = 0;
   int rows_ = 0;
+  std::array<Product, 3> products_{};  ///< the first waiting_ of them
+  std::size_t waiting_ = 0;
 };
 
 #if TMODEL_CPU_AVX2 || defined(__SSE2__) || defined(__aarch64__)

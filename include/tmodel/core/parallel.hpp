@@ -2,6 +2,7 @@
 // Threads: parallel_for over an Executor that the caller may lend; ThreadPool is the built-in one.
 // A task never depends on how many there are or who runs it: bits do not follow the number of threads.
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -22,12 +23,13 @@ struct Executor {
   void (*run)(void* self, int tasks, void (*fn)(void* arg, int task), void* arg) noexcept = nullptr;
 };
 
-/// Calls body(begin, end) for pieces that cover [0, count), each a multiple of `grain` long but the last.
+/// Calls body(begin, end) for pieces that cover [0, count), each a multiple of `grain` long but the last; about one for
+/// each lane, or `pieces` of them, so that a lane that somebody else holds up leaves its share to the others.
 template <class Body>
-void parallel_for(const Executor& executor, int count, int grain, Body&& body) {
+void parallel_for(const Executor& executor, int count, int grain, Body&& body, int pieces = 0) {
   if (count <= 0) return;
   const int units = (count + grain - 1) / grain;
-  const int tasks = executor.run == nullptr ? 1 : (units < executor.lanes ? units : executor.lanes);
+  const int tasks = executor.run == nullptr || executor.lanes <= 1 ? 1 : std::min(units, std::max(pieces, executor.lanes));
   if (tasks <= 1) return body(0, count);
   struct Work {
     Body& body;

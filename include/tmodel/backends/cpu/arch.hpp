@@ -176,29 +176,6 @@ TMODEL_INLINE f32 sum_lanes(Floats<A> x) noexcept {
 #endif
 }
 
-/// Lane i is the sum of the lanes of rows[i]; every lane by the same tree.
-template <class A>
-TMODEL_INLINE Floats<A> sums_of(const Floats<A>* rows) noexcept {
-#if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>) {
-    const __m256 a = _mm256_hadd_ps(_mm256_hadd_ps(rows[0], rows[1]), _mm256_hadd_ps(rows[2], rows[3]));
-    const __m256 b = _mm256_hadd_ps(_mm256_hadd_ps(rows[4], rows[5]), _mm256_hadd_ps(rows[6], rows[7]));
-    return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
-  }
-#endif
-#if defined(__SSE2__)
-  if constexpr (std::is_same_v<A, sse2>) {
-    __m128 a = rows[0], b = rows[1], c = rows[2], d = rows[3];
-    _MM_TRANSPOSE4_PS(a, b, c, d);
-    return _mm_add_ps(_mm_add_ps(a, b), _mm_add_ps(c, d));
-  }
-#endif
-#if defined(__aarch64__)
-  if constexpr (std::is_same_v<A, neon64>)
-    return vpaddq_f32(vpaddq_f32(rows[0], rows[1]), vpaddq_f32(rows[2], rows[3]));
-#endif
-}
-
 /// The vector's integers, rounded to nearest, ties to even.
 template <class A>
 TMODEL_INLINE Ints<A> nearest(Floats<A> x) noexcept {

@@ -1,7 +1,8 @@
 #pragma once
-// Softmax attention over cached keys and values, and storing them. Keys are taken in blocks of 64 that begin at
-// multiples of 64 in absolute position, merged upwards (online softmax, Milakov and Gimelshein 2018): how a prompt was
-// cut into steps, which rows share a tile and how many threads there are leaves a head's chain of additions as it is.
+// Softmax attention over cached keys and values, and storing them. Keys are taken in blocks of 64, merged upwards in
+// segments of 512 (online softmax, Milakov and Gimelshein 2018), and those again; both begin at multiples of their length
+// in absolute position. How a prompt was cut into steps, which rows share a tile and how many threads there are leaves a
+// head's chain of additions as it is.
 
 #include "tmodel/backends/cpu/convert.hpp"
 #include "tmodel/backends/cpu/math.hpp"
@@ -10,10 +11,12 @@
 
 namespace tmodel::inline v0::cpu {
 
-inline constexpr int key_block = 64;  ///< positions whose scores are merged at once
-inline constexpr int key_group = 8;   ///< positions converted to f32 at once
+inline constexpr int key_segment = 512;  ///< positions whose sums are formed alone
+inline constexpr int key_block = 64;     ///< positions whose scores are merged at once
+inline constexpr int key_group = 8;      ///< positions converted to f32 at once
 inline constexpr int max_head_dim = 1024;
-inline constexpr int tile_states = 32;  ///< pairs (row, head) that share converted keys and values
+inline constexpr int tile_floats = 4096;  ///< elements of a tile's output, and
+inline constexpr int tile_states = 32;    ///< pairs (row, head) in it that share converted keys and values, at most
 
 /// Elements of a cached vector as floats, with zeros up to a whole vector.
 template <class A>
@@ -52,41 +55,168 @@ struct AttentionTile {
   int head;  ///< the first of them
   int kv_head;
   pos_t position;  ///< of the first row
+  std::size_t sequence;
+
+  pos_t first_key(int row, int window) const noexcept { return window > 0 ? std::max(0, position + row + 1 - window) : 0; }
+  pos_t end_key(int row) const noexcept { return position + row + 1; }
 };
 
-/// Dot products of one query head with key_group keys of `stride` floats each, zero-padded.
+/// How the rows and heads of a step are cut into tiles.
+class AttentionTiles {
+ public:
+  using Sequences = std::span<const StepSequence<HostKv>>;
+  AttentionTiles(const AttentionShape& shape, Sequences sequences) noexcept
+      : shape_(shape), sequences_(sequences), group_(shape.heads / shape.kv_heads) {
+    const int states = std::clamp(tile_floats / shape.head_dim, 1, tile_states);
+    heads_ = std::min(group_, states), splits_ = (group_ + heads_ - 1) / heads_, rows_ = states / heads_;
+    for (const auto& s : sequences) count_ += tiles_of(s) * shape.kv_heads * splits_;
+  }
+  int count() const noexcept { return count_; }
+
+  AttentionTile tile(int i, const HostRows<f32>& q, const HostRows<f32>& out) const noexcept {
+    // Late rows see more keys: pairing the ends gives every contiguous piece about the same work.
+    const int item = i % 2 == 0 ? i / 2 : count_ - 1 - i / 2, lanes = shape_.kv_heads * splits_;
+    const int lane = item % lanes, kv_head = lane / splits_, head = kv_head * group_ + lane % splits_ * heads_;
+    int tile = item / lanes;
+    std::size_t sequence = 0;
+    for (; tile >= tiles_of(sequences_[sequence]); ++sequence) tile -= tiles_of(sequences_[sequence]);
+    const StepSequence<HostKv>& s = sequences_[sequence];
+    const int row = tile * rows_;
+    const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(head) * shape_.head_dim;
+    return {.q = q.row(s.first_row + row) + at,
+            .out = out.row(s.first_row + row) + at,
+            .row_stride = q.columns,
+            .rows = std::min(rows_, s.rows - row),
+            .heads = std::min(heads_, (kv_head + 1) * group_ - head),
+            .head = head,
+            .kv_head = kv_head,
+            .position = s.position + row,
+            .sequence = sequence};
+  }
+
+ private:
+  int tiles_of(const StepSequence<HostKv>& s) const noexcept { return (s.rows + rows_ - 1) / rows_; }
+
+  const AttentionShape& shape_;
+  Sequences sequences_;
+  int group_, heads_, splits_, rows_;
+  int count_ = 0;
+};
+
+/// The segments that a tile sees.
+struct Segments {
+  Segments(const AttentionShape& shape, const AttentionTile& t) noexcept
+      : first(t.first_key(0, shape.window) / key_segment),
+        count((t.end_key(t.rows - 1) + key_segment - 1) / key_segment - first) {}
+  pos_t begin(int segment) const noexcept { return (first + segment) * key_segment; }
+  static int most(int context) noexcept { return context / key_segment + 1; }
+
+  int first, count;
+};
+
+/// The sums of the lanes of 4 rows, each by the same tree.
 template <class A>
-TMODEL_INLINE void score_group(const f32* q, const f32* keys, int stride, int head_dim, f32* scores) noexcept {
-  constexpr int w = lanes<A>;
-  for (int j = 0; j < key_group; j += w, keys += w * stride) {
-    Floats<A> acc[w];
-    unroll<w>([&](auto i) TMODEL_INLINE_LAMBDA { acc[i] = Floats<A>(0.f); });
-    const auto advance = [&](Floats<A> qs, int e) TMODEL_INLINE_LAMBDA {
-      unroll<w>([&](auto i) TMODEL_INLINE_LAMBDA { acc[i] = fused<A>(qs, load<A>(keys + i * stride + e), acc[i]); });
+TMODEL_INLINE void store_sums(const Floats<A>* rows, f32* to) noexcept {
+#if TMODEL_CPU_AVX2
+  if constexpr (std::is_same_v<A, avx2>) {
+    const auto two = [](__m256 a, __m256 b) TMODEL_INLINE_LAMBDA {
+      return _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    };
+    const __m256 a = two(rows[0], rows[1]), b = two(rows[2], rows[3]);
+    const __m256 four = _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xEE));
+    _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps(four, 1)));
+    return;
+  }
+#endif
+#if defined(__SSE2__)
+  if constexpr (std::is_same_v<A, sse2>) {
+    __m128 a = rows[0], b = rows[1], c = rows[2], d = rows[3];
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    _mm_storeu_ps(to, _mm_add_ps(_mm_add_ps(a, b), _mm_add_ps(c, d)));
+  }
+#endif
+#if defined(__aarch64__)
+  if constexpr (std::is_same_v<A, neon64>)
+    vst1q_f32(to, vpaddq_f32(vpaddq_f32(rows[0], rows[1]), vpaddq_f32(rows[2], rows[3])));
+#endif
+}
+
+/// Dot products of `states` query heads with key_group keys of `stride` floats each, zero-padded.
+template <class A, int states>
+TMODEL_INLINE void score_group(const f32* const* q, const f32* keys, int stride, int head_dim,
+                               f32* const* scores) noexcept {
+  for (int j = 0; j < key_group; j += 4, keys += 4 * stride) {
+    Floats<A> acc[4 * states];
+    unroll<4 * states>([&](auto i) TMODEL_INLINE_LAMBDA { acc[i] = Floats<A>(0.f); });
+    const auto advance = [&](int e, auto load_q) TMODEL_INLINE_LAMBDA {
+      Floats<A> k[4];
+      unroll<4>([&](auto i) TMODEL_INLINE_LAMBDA { k[i] = load<A>(keys + i * stride + e), pin<A>(k[i]); });
+      unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA {
+        Floats<A> qs = load_q(q[s] + e);
+        pin<A>(qs);
+        unroll<4>([&](auto i) TMODEL_INLINE_LAMBDA { acc[4 * s + i] = fused<A>(qs, k[i], acc[4 * s + i]); });
+      });
     };
     int e = 0;
-    for (; e + w <= head_dim; e += w) advance(load<A>(q + e), e);
-    if (e < head_dim) advance(load_some<A>(q + e, head_dim - e), e);
-    store<A>(scores + j, sums_of<A>(acc));
+    for (; e + lanes<A> <= head_dim; e += lanes<A>)
+      advance(e, [](const f32* p) TMODEL_INLINE_LAMBDA { return load<A>(p); });
+    if (e < head_dim) advance(e, [=](const f32* p) { return load_some<A>(p, head_dim - e); });
+    unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA { store_sums<A>(acc + 4 * s, scores[s] + j); });
   }
 }
 
-/// out += sum of p[i] * values[i] for i in [begin, end), upwards.
+/// out += the sum of p[i] * values[i] for i in [begin, end), upwards.
 template <class A>
-TMODEL_INLINE void add_values(const f32* p, const f32* values, int stride, int head_dim, int begin, int end,
+TMODEL_INLINE void add_values(const f32* p, const f32* values, int stride, int from, int head_dim, int begin, int end,
                               f32* out) noexcept {
-  constexpr int w = lanes<A>;
   const auto chain = [&](Floats<A> acc, int e) TMODEL_INLINE_LAMBDA {
-    if (begin == 0 && end == key_group)
-      unroll<key_group>(
-          [&](auto i) TMODEL_INLINE_LAMBDA { acc = fused<A>(Floats<A>(p[i]), load<A>(values + i * stride + e), acc); });
-    else
-      for (int i = begin; i < end; ++i) acc = fused<A>(Floats<A>(p[i]), load<A>(values + i * stride + e), acc);
+    for (int i = begin; i < end; ++i) acc = fused<A>(Floats<A>(p[i]), load<A>(values + i * stride + e), acc);
     return acc;
   };
-  int e = 0;
-  for (; e + w <= head_dim; e += w) store<A>(out + e, chain(load<A>(out + e), e));
+  int e = from;
+  for (; e + lanes<A> <= head_dim; e += lanes<A>) store<A>(out + e, chain(load<A>(out + e), e));
   if (e < head_dim) store_some<A>(out + e, chain(load_some<A>(out + e, head_dim - e), e), head_dim - e);
+}
+
+/// The same for `states` query heads that see all key_group values.
+template <class A, int states>
+TMODEL_INLINE void add_value_group(const f32* const* p, const f32* values, int stride, int head_dim,
+                                   f32* const* out) noexcept {
+  constexpr int vectors = 4;
+  int e = 0;
+  for (; e + vectors * lanes<A> <= head_dim; e += vectors * lanes<A>) {
+    Floats<A> acc[states * vectors];
+    unroll<states * vectors>([&](auto i) TMODEL_INLINE_LAMBDA {
+      acc[i] = load<A>(out[i / vectors] + e + i % vectors * lanes<A>);
+    });
+    for (int i = 0; i < key_group; ++i) {
+      Floats<A> v[vectors];
+      unroll<vectors>([&](auto k) TMODEL_INLINE_LAMBDA {
+        v[k] = load<A>(values + i * stride + e + k * lanes<A>), pin<A>(v[k]);
+      });
+      unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA {
+        Floats<A> weight(p[s][i]);
+        pin<A>(weight);
+        unroll<vectors>([&](auto k) TMODEL_INLINE_LAMBDA {
+          acc[s * vectors + k] = fused<A>(weight, v[k], acc[s * vectors + k]);
+        });
+      });
+    }
+    unroll<states * vectors>([&](auto i) TMODEL_INLINE_LAMBDA {
+      store<A>(out[i / vectors] + e + i % vectors * lanes<A>, acc[i]);
+    });
+  }
+  for (int s = 0; s < states && e < head_dim; ++s)
+    add_values<A>(p[s], values, stride, e, head_dim, 0, key_group, out[s]);
+}
+
+/// Calls fn(number of states, the first) for groups of at most 3: 12 sums and what they are made of fill 16 registers.
+template <class Fn>
+TMODEL_INLINE void in_threes(int states, Fn fn) {
+  int s = 0;
+  for (; s + 3 <= states; s += 3) fn(std::integral_constant<int, 3>(), s);
+  if (states - s == 2) fn(std::integral_constant<int, 2>(), s);
+  if (states - s == 1) fn(std::integral_constant<int, 1>(), s);
 }
 
 template <class A>
@@ -96,7 +226,7 @@ TMODEL_INLINE void scale_vector(f32* x, int n, f32 s) noexcept {
   for (; i < n; ++i) x[i] *= s;
 }
 
-/// Running softmax of one (row, head).
+/// Running softmax of one (row, head). A total of 0: no key was seen yet.
 struct SoftmaxState {
   f32 largest = 0;
   f32 total = 0;
@@ -144,19 +274,47 @@ inline void add_alibi(f32* scores, int a, int b, f32 slope, pos_t block) noexcep
   for (int i = a; i < b; ++i) scores[i] += alibi_bias(slope, block + i);
 }
 
-/// out = softmax(scale * q kT) v for every row and head of the tile.
+/// Merges the sums of later keys, [d], into those of earlier ones.
 template <class A>
-TMODEL_NOINLINE void attend_tile(const HostKv& kv, const AttentionShape& shape, const AttentionTile& t) noexcept {
-  const int d = shape.head_dim, stride = (d + lanes<A> - 1) / lanes<A> * lanes<A>;
-  const auto first_key = [&](int r) { return shape.window > 0 ? std::max(0, t.position + r + 1 - shape.window) : 0; };
-  const auto end_key = [&](int r) { return t.position + r + 1; };
-  const auto head_offset = [&](int r, int h) {
-    return static_cast<std::size_t>(r) * static_cast<std::size_t>(t.row_stride) + static_cast<std::size_t>(h * d);
-  };
+TMODEL_INLINE void merge(SoftmaxState& to, f32* out, const SoftmaxState& from, const f32* sums, int d) noexcept {
+  using F = Floats<A>;
+  if (from.total == 0.f) return;
+  if (to.total == 0.f) {
+    std::copy_n(sums, d, out);
+    to = from;
+    return;
+  }
+  const f32 largest = std::max(to.largest, from.largest);
+  alignas(32) f32 lane[lanes<A>];
+  const auto weight = [&](f32 of) { return store<A>(lane, exp<A>(F(of - largest))), lane[0]; };
+  const F old(weight(to.largest)), now(weight(from.largest));
+  int i = 0;
+  for (; i + lanes<A> <= d; i += lanes<A>) store<A>(out + i, fused<A>(load<A>(sums + i), now, load<A>(out + i) * old));
+  if (const int rest = d - i; rest > 0)
+    store_some<A>(out + i, fused<A>(load_some<A>(sums + i, rest), now, load_some<A>(out + i, rest) * old), rest);
+  store<A>(lane, fused<A>(F(from.total), now, F(to.total) * old));
+  to = {largest, lane[0]};
+}
+
+/// Sums over the keys of one segment: out = sum of exp(scale * q k - largest) v for every row and head of the tile, not
+/// yet divided by the total. Rows of out are `row_stride` floats apart.
+template <class A>
+TMODEL_NOINLINE void attend_segment(const HostKv& kv, const AttentionShape& shape, const AttentionTile& t, pos_t begin,
+                                    f32* out, int row_stride, SoftmaxState* states) noexcept {
+  const int d = shape.head_dim, stride = (d + lanes<A> - 1) / lanes<A> * lanes<A>, count = t.rows * t.heads;
   alignas(cache_line) f32 group[key_group * max_head_dim];
   alignas(cache_line) f32 scores[tile_states][key_block];
-  SoftmaxState states[tile_states];
+  const f32* q[tile_states];
+  f32 *outs[tile_states], *at_scores[tile_states];
+  for (int s = 0; s < count; ++s) {
+    const int r = s / t.heads, h = s % t.heads;
+    q[s] = t.q + static_cast<std::ptrdiff_t>(r) * t.row_stride + h * d;
+    outs[s] = out + static_cast<std::ptrdiff_t>(r) * row_stride + h * d;
+    states[s] = {};
+  }
 
+  const auto first_key = [&](int r) { return std::max(t.first_key(r, shape.window), begin); };
+  const auto end_key = [&](int r) { return std::min(t.end_key(r), begin + key_segment); };
   const pos_t lowest = first_key(0), end = end_key(t.rows - 1);
   // Converts positions [at, at + key_group); those outside of what the tile sees repeat its outermost ones.
   const HostLane keys = kv.lane(kv.keys, shape, t.kv_head), values = kv.lane(kv.values, shape, t.kv_head);
@@ -164,45 +322,61 @@ TMODEL_NOINLINE void attend_tile(const HostKv& kv, const AttentionShape& shape, 
     for (int i = 0; i < key_group; ++i)
       kv_read<A>(kv.shape.type, lane.at(std::clamp(at + i, lowest, end - 1)), d, group + i * stride);
   };
+  const auto point_at = [&](int offset) {
+    for (int s = 0; s < count; ++s) at_scores[s] = scores[s] + offset;
+  };
 
   for (pos_t block = lowest / key_block * key_block; block < end; block += key_block) {
     const pos_t low = std::max(lowest, block) / key_group * key_group, high = std::min(end, block + key_block);
     for (pos_t at = low; at < high; at += key_group) {
       convert(keys, at);
-      for (int r = 0; r < t.rows; ++r) {
-        if (at >= end_key(r) || at + key_group <= first_key(r)) continue;
-        for (int h = 0; h < t.heads; ++h)
-          score_group<A>(t.q + head_offset(r, h), group, stride, d, scores[r * t.heads + h] + (at - block));
-      }
+      point_at(at - block);
+      in_threes(count, [&](auto n, int s) TMODEL_INLINE_LAMBDA {
+        score_group<A, n>(q + s, group, stride, d, at_scores + s);
+      });
     }
-    for (int r = 0; r < t.rows; ++r) {
-      const int a = std::max(first_key(r) - block, 0), b = std::min(end_key(r) - block, key_block);
+    for (int s = 0; s < count; ++s) {
+      const int r = s / t.heads, a = std::max(first_key(r) - block, 0), b = std::min(end_key(r) - block, key_block);
       if (a >= b) continue;
-      const bool first = first_key(r) >= block;
-      for (int h = 0; h < t.heads; ++h) {
-        const int s = r * t.heads + h;
-        if (shape.alibi) add_alibi(scores[s], a, b, alibi_slope(t.head + h, shape.heads), block);
-        const f32 keep = soften<A>(scores[s], a, b, shape.scale, shape.softcap, first, states[s]);
-        f32* const out = t.out + head_offset(r, h);
-        if (first)
-          std::fill_n(out, d, 0.f);
-        else if (keep != 1.f)
-          scale_vector<A>(out, d, keep);
-      }
+      const bool first = states[s].total == 0.f;
+      if (shape.alibi) add_alibi(scores[s], a, b, alibi_slope(t.head + s % t.heads, shape.heads), block);
+      const f32 keep = soften<A>(scores[s], a, b, shape.scale, shape.softcap, first, states[s]);
+      if (first)
+        std::fill_n(outs[s], d, 0.f);
+      else if (keep != 1.f)
+        scale_vector<A>(outs[s], d, keep);
     }
     for (pos_t at = low; at < high; at += key_group) {
       convert(values, at);
-      for (int r = 0; r < t.rows; ++r) {
-        const int a = std::max(first_key(r) - at, 0), b = std::min(end_key(r) - at, key_group);
-        if (a >= b) continue;
-        for (int h = 0; h < t.heads; ++h)
-          add_values<A>(scores[r * t.heads + h] + (at - block), group, stride, d, a, b, t.out + head_offset(r, h));
+      point_at(at - block);
+      if (at >= first_key(t.rows - 1) && at + key_group <= end_key(0)) {
+        in_threes(count, [&](auto n, int s) TMODEL_INLINE_LAMBDA {
+          add_value_group<A, n>(at_scores + s, group, stride, d, outs + s);
+        });
+        continue;
+      }
+      for (int s = 0; s < count; ++s) {  // a value that a row does not see might be infinite
+        const int r = s / t.heads, a = std::max(first_key(r) - at, 0), b = std::min(end_key(r) - at, key_group);
+        if (a < b) add_values<A>(at_scores[s], group, stride, 0, d, a, b, outs[s]);
       }
     }
   }
-  for (int r = 0; r < t.rows; ++r)
-    for (int h = 0; h < t.heads; ++h)
-      scale_vector<A>(t.out + head_offset(r, h), d, 1.f / states[r * t.heads + h].total);
+}
+
+/// out = softmax(scale * q kT) v for every row and head of the tile.
+template <class A>
+TMODEL_NOINLINE void attend_tile(const HostKv& kv, const AttentionShape& shape, const AttentionTile& t) noexcept {
+  const int d = shape.head_dim, count = t.rows * t.heads;
+  const auto out = [&](int s) { return t.out + static_cast<std::ptrdiff_t>(s / t.heads) * t.row_stride + s % t.heads * d; };
+  alignas(cache_line) f32 sums[tile_floats];
+  SoftmaxState states[tile_states], later[tile_states];
+  const Segments segments(shape, t);
+  attend_segment<A>(kv, shape, t, segments.begin(0), t.out, t.row_stride, states);
+  for (int i = 1; i < segments.count; ++i) {
+    attend_segment<A>(kv, shape, t, segments.begin(i), sums, t.heads * d, later);
+    for (int s = 0; s < count; ++s) merge<A>(states[s], out(s), later[s], sums + s * d, d);
+  }
+  for (int s = 0; s < count; ++s) scale_vector<A>(out(s), d, 1.f / states[s].total);
 }
 
 }  // namespace tmodel::inline v0::cpu
