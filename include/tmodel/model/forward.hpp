@@ -19,9 +19,10 @@ void matmul(typename B::Queue& q, const Linear<B>& w, const typename B::Prepared
   w.visit([&](const auto& m) { q.matmul(m, x, y, w.bias); });
 }
 
-/// Self-attention: in [n, d] -> ws.a [n, d].
+/// Self-attention: in [n, d] -> ws.a [m, d], of all rows or of those whose logits are wanted.
 template <DecoderSpec S, class B>
-void attention(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, typename B::Rows in, const Workspace<B>& ws) {
+void attention(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, typename B::Rows in, int m,
+               const Workspace<B>& ws) {
   const int n = in.n;
   const auto q = ws.q.first(n), k = ws.k.first(n), v = ws.v.first(n), o = ws.o.first(n);
   const AttentionShape shape{.cache = w.plan.cache,
@@ -52,10 +53,13 @@ void attention(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B
   }
   ws.tap(be, Tap::q, w.plan.layer, q), ws.tap(be, Tap::k, w.plan.layer, k), ws.tap(be, Tap::v, w.plan.layer, v);
   be.kv_store(shape, k, v);
-  be.attend(shape, q, o);                                          // [n, H*D]
+  if (m == 0) return;
+  be.attend(shape, q, o);  // [n, H*D]
   ws.tap(be, Tap::heads, w.plan.layer, o);
-  matmul<B>(be, w.o, be.prepare(o, w.o.acts()), ws.a.first(n));  // [n, d]
-  ws.tap(be, Tap::attention, w.plan.layer, ws.a.first(n));
+  const auto kept = m < n ? ws.q.first(m) : o;
+  if (m < n) be.select(o, kept);
+  matmul<B>(be, w.o, be.prepare(kept, w.o.acts()), ws.a.first(m));  // [m, d]
+  ws.tap(be, Tap::attention, w.plan.layer, ws.a.first(m));
 }
 
 /// Mixture of experts: a router chooses U of E gated networks for each row. in [n, d] -> out [n, d].
@@ -101,57 +105,63 @@ void ffn(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, 
   }
 }
 
-/// One decoder layer, in place on the residual stream ws.x [n, d].
+/// One decoder layer on the residual stream: x [n, d] -> y [m, d]. y is x but in the last layer, where only the rows
+/// whose logits are wanted go on behind the attention.
 template <DecoderSpec S, class B>
-void decoder_layer(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, int n, const Workspace<B>& ws) {
-  const auto x = ws.x.first(n), h = ws.h.first(n), a = ws.a.first(n);
+void decoder_layer(typename B::Queue& be, const ModelConfig& c, const LayerWeights<B>& w, typename B::Rows x,
+                   typename B::Rows y, const Workspace<B>& ws) {
+  const int n = x.n, m = y.n;
+  const auto a = ws.a.first(m);
   const auto tap = [&](Tap which, typename B::Rows rows) { ws.tap(be, which, w.plan.layer, rows); };
+  constexpr bool parallel = is_parallel(S.place);
+  constexpr bool before = S.place != NormPlace::post;
+  constexpr bool after = S.place == NormPlace::post || S.place == NormPlace::sandwich;
 
-  if constexpr (is_parallel(S.place)) {
+  if constexpr (before) be.template norm<S.norm>(x, w.attention_norm, ws.h.first(n)), tap(Tap::attention_norm, ws.h.first(n));
+  attention<S, B>(be, c, w, before ? ws.h.first(n) : x, m, ws);
+  if (m == 0) return;  // keys and values are all that later chunks need of this one
+  if (m < n) be.select(x, y);
+
+  if constexpr (parallel) {
     // x += attention(norm x) + ffn(norm' x); both branches read the same x
     constexpr bool two = S.place == NormPlace::parallel_two;
-    be.template norm<S.norm>(x, w.attention_norm, h);
-    tap(Tap::attention_norm, h);
-    if constexpr (two) be.template norm<S.norm>(x, w.ffn_norm, ws.h2.first(n)), tap(Tap::ffn_norm, ws.h2.first(n));
-    attention<S, B>(be, c, w, h, ws);
-    ffn<S, B>(be, c, w, two ? ws.h2.first(n) : h, ws.f.first(n), ws);
-    tap(Tap::ffn, ws.f.first(n));
-    be.add(a, ws.f.first(n), 1.f);
-    be.add(x, a, c.residual_scale);
+    const auto h = two ? ws.h2.first(m) : ws.h.first(m);
+    if constexpr (two) be.template norm<S.norm>(y, w.ffn_norm, h), tap(Tap::ffn_norm, h);
+    if (!two && m < n) be.template norm<S.norm>(y, w.attention_norm, h);
+    ffn<S, B>(be, c, w, h, ws.f.first(m), ws);
+    tap(Tap::ffn, ws.f.first(m));
+    be.add(a, ws.f.first(m), 1.f);
+    be.add(y, a, c.residual_scale);
   } else {
     // x += [norm] attention([norm] x);  x += [norm] ffn([norm] x)
-    constexpr bool before = S.place != NormPlace::post;
-    constexpr bool after = S.place == NormPlace::post || S.place == NormPlace::sandwich;
-    if constexpr (before) be.template norm<S.norm>(x, w.attention_norm, h), tap(Tap::attention_norm, h);
-    attention<S, B>(be, c, w, before ? h : x, ws);
+    const auto h = ws.h.first(m);
     if constexpr (after) be.template norm<S.norm>(a, w.post_attention_norm, a);
-    be.add(x, a, c.residual_scale);
-    tap(Tap::middle, x);
+    be.add(y, a, c.residual_scale);
+    tap(Tap::middle, y);
 
-    if constexpr (before) be.template norm<S.norm>(x, w.ffn_norm, h), tap(Tap::ffn_norm, h);
-    ffn<S, B>(be, c, w, before ? h : x, a, ws);
+    if constexpr (before) be.template norm<S.norm>(y, w.ffn_norm, h), tap(Tap::ffn_norm, h);
+    ffn<S, B>(be, c, w, before ? h : y, a, ws);
     tap(Tap::ffn, a);
     if constexpr (after) be.template norm<S.norm>(a, w.post_ffn_norm, a);
-    be.add(x, a, c.residual_scale);
+    be.add(y, a, c.residual_scale);
   }
-  tap(Tap::residual, x);
+  tap(Tap::residual, y);
 }
 
 /// All layers and the head. Leaves logits [m, V] of the step's logit rows in ws.logits. False: cancelled or failed.
 template <DecoderSpec S, class B>
 bool forward(typename B::Queue& be, const ModelConfig& c, const Weights<B>& w, const Step<typename B::Kv>& step, const Workspace<B>& ws) {
   const int n = step.rows(), m = static_cast<int>(step.logit_rows.size());
-  const auto x = ws.x.first(n), last = ws.last.first(m), logits = ws.logits.first(m);
+  const auto x = ws.x.first(n), last = m < n ? ws.last.first(m) : x, logits = ws.logits.first(m);
 
   be.begin(step);
   w.embedding.visit([&](const auto& table) { be.embed(table, x, c.embedding_scale); });
   ws.tap(be, Tap::embedding, -1, x);
   for (const LayerWeights<B>& layer : w.layers) {
-    decoder_layer<S, B>(be, c, layer, n, ws);
+    decoder_layer<S, B>(be, c, layer, x, &layer == &w.layers.back() ? last : x, ws);
     if (!be.end_layer()) return false;
   }
   if (m == 0) return true;
-  be.select(x, last);
   be.template norm<S.norm>(last, w.output_norm, last);
   ws.tap(be, Tap::output_norm, -1, last);
   matmul<B>(be, w.output, be.prepare(last, w.output.acts()), logits);

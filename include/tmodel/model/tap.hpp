@@ -10,7 +10,7 @@ namespace tmodel::inline v0 {
 
 /// In the order in which a layer computes them; which of them there are depends on the spec. q and k are rotated, in
 /// halves (in layers that do not rotate, as the file has them); attention and ffn are what the two parts give, before a
-/// norm behind them.
+/// norm behind them. Behind the attention of the last layer, n are the m rows whose logits are wanted.
 enum class Tap : unsigned char {
   embedding,       ///< [n, d]
   attention_norm,  ///< [n, d]
