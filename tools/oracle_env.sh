@@ -1,20 +1,28 @@
 #!/bin/sh
 # Makes, or finds again, the pinned Python environment of the oracles; its interpreter's path is stdout's last line.
-# Usage: tools/oracle_env.sh [--peer]; it lies outside the checkout, under TMODEL_ORACLE_ENVS or the user's cache.
-# --peer makes llama-cpp-python's own environment instead, built from source for this machine.
+# Usage: tools/oracle_env.sh [--peer | --peer-avx2]; it lies outside the checkout, under TMODEL_ORACLE_ENVS or the user's cache.
+# --peer makes llama-cpp-python's own environment instead, built from source for this machine; --peer-avx2 one that uses no
+# more than AVX2, FMA, F16C and BMI2, for comparisons on machines that have more.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-name=oracle
+name=oracle variant='' cache=''
 packages='python3 python3-venv'
-if [ "${1:-}" = --peer ]; then
-  name=peer
+cmake_args='-DGGML_NATIVE=ON'
+case ${1:-} in
+  --peer) name=peer ;;
+  --peer-avx2)
+    name=peer variant=-avx2
+    cmake_args='-DGGML_NATIVE=OFF -DGGML_SSE42=ON -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON -DGGML_AVX512=OFF' ;;
+esac
+if [ "$name" = peer ]; then
   packages="$packages python3-dev build-essential cmake"
+  cache=--no-cache-dir  # pip takes a package that it built once for one built with other options
 fi
 requirements=$here/${name}_requirements.txt
 hash=$(sha256sum "$requirements" | cut -c1-12)
 envs=${TMODEL_ORACLE_ENVS:-${XDG_CACHE_HOME:-$HOME/.cache}/tmodel}
-env=$envs/$name-$hash
+env=$envs/$name$variant-$hash
 
 present() {
   python3 -c 'import ensurepip, venv' 2>/dev/null || return 1
@@ -35,7 +43,7 @@ make_env() {
   }
   # The stamp tells a finished environment from one whose making was cut short.
   python3 -m venv --clear "$env" &&
-    CMAKE_ARGS="${CMAKE_ARGS:--DGGML_NATIVE=ON -DLLAVA_BUILD=OFF}" "$env/bin/python" -m pip install --no-input \
+    CMAKE_ARGS="${CMAKE_ARGS:-$cmake_args -DLLAVA_BUILD=OFF}" "$env/bin/python" -m pip install --no-input $cache \
       --disable-pip-version-check -r "$requirements" &&
     touch "$env/complete"
 }
