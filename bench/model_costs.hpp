@@ -33,7 +33,8 @@ inline double keys_seen(const tmodel::ModelConfig& c, int begin, int end) {
   return sum;
 }
 
-/// What products with weights cost a token: a table that is only looked up costs nothing, one that is the head too is
+/// What products with weights cost a token, as the model has them, though behind the last layer's keys and values a
+/// prompt goes on with one row: a table that is only looked up costs nothing, one that is the head too is
 /// read once, as the head. Of experts, those that a token is sent to.
 inline ModelCosts costs_of(const tmodel::TensorSource& source, const tmodel::ModelConfig& c, const Workload& w) {
   const auto is_any = [](std::string_view name, std::initializer_list<std::string_view> ends) {

@@ -6,7 +6,8 @@
 
 #include "tmodel/backends/cpu/attention.hpp"
 #include "tmodel/backends/cpu/elementwise.hpp"
-#include "tmodel/backends/cpu/matmul.hpp"
+#include "tmodel/backends/cpu/matmul_dense.hpp"
+#include "tmodel/backends/cpu/matmul_quantized.hpp"
 #include "tmodel/quant/all.hpp"
 
 namespace tmodel::inline v0 {
@@ -342,7 +343,7 @@ class CpuSimd<T, Arch, FormatList>::Queue {
     int units = 0;
     long long work = 0;
     for (const Product& p : all) units += units_of(p), work += static_cast<long long>(p.rows) * p.columns * p.y.n;
-    const long long worth_a_piece = n == 1 ? 1 << 19 : 1 << 22;  // about 50 microseconds
+    const long long worth_a_piece = n == 1 ? 1 << 17 : 1 << 22;  // some ten microseconds
     for_pieces(
         units, 1, work / units,
         [&](int begin, int end) {
@@ -353,7 +354,7 @@ class CpuSimd<T, Arch, FormatList>::Queue {
             at += units_of(p);
           }
         },
-        static_cast<int>(std::min<long long>(work / worth_a_piece, 4 * executor_.lanes)));
+        static_cast<int>(std::min<long long>(work / worth_a_piece, 16 * executor_.lanes)));
   }
 
   /// Output columns [begin, end) of all rows.

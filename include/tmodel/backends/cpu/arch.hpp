@@ -155,15 +155,16 @@ TMODEL_INLINE Floats<A> fused(Floats<A> a, Floats<A> b, Floats<A> c) noexcept {
 #endif
 }
 
-/// Sum of all lanes, ((0+4)+(2+6)) + ((1+5)+(3+7)) or with four lanes (0+2) + (1+3).
+/// Sum of all lanes: (0+2) + (1+3), and with eight + ((4+6) + (5+7)).
 template <class A>
 TMODEL_INLINE f32 sum_lanes(Floats<A> x) noexcept {
 #if defined(__SSE2__)
   __m128 four;
 #if TMODEL_CPU_AVX2
   if constexpr (std::is_same_v<A, avx2>) {
-    const __m256 wide = x;
-    four = _mm_add_ps(_mm256_castps256_ps128(wide), _mm256_extractf128_ps(wide, 1));
+    const __m256 twos = _mm256_add_ps(x, _mm256_permute_ps(x, 0x4E)),
+                 fours = _mm256_add_ps(twos, _mm256_permute_ps(twos, 0xB1));
+    return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(fours), _mm256_extractf128_ps(fours, 1)));
   } else
 #endif
     four = x;
@@ -174,6 +175,23 @@ TMODEL_INLINE f32 sum_lanes(Floats<A> x) noexcept {
   store<A>(v, x);
   return (v[0] + v[2]) + (v[1] + v[3]);
 #endif
+}
+
+/// The sums of the lanes of four vectors, each as sum_lanes() adds them.
+template <class A>
+TMODEL_INLINE void store_sums(Floats<A> a, Floats<A> b, Floats<A> c, Floats<A> d, f32* to) noexcept {
+#if TMODEL_CPU_AVX2
+  if constexpr (std::is_same_v<A, avx2>) {
+    const auto two = [](__m256 x, __m256 y) TMODEL_INLINE_LAMBDA {
+      return _mm256_add_ps(_mm256_unpacklo_ps(x, y), _mm256_unpackhi_ps(x, y));
+    };
+    const __m256 ab = two(a, b), cd = two(c, d);
+    const __m256 four = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xEE));
+    _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps(four, 1)));
+    return;
+  }
+#endif
+  to[0] = sum_lanes<A>(a), to[1] = sum_lanes<A>(b), to[2] = sum_lanes<A>(c), to[3] = sum_lanes<A>(d);
 }
 
 /// The vector's integers, rounded to nearest, ties to even.

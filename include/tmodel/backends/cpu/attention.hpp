@@ -1,8 +1,8 @@
 #pragma once
 // Softmax attention over cached keys and values, and storing them. Keys are taken in blocks of 64, merged upwards in
-// segments of 512 (online softmax, Milakov and Gimelshein 2018), and those again; both begin at multiples of their length
-// in absolute position. How a prompt was cut into steps, which rows share a tile and how many threads there are leaves a
-// head's chain of additions as it is.
+// segments of 512 (online softmax, Milakov and Gimelshein 2018), and those again; both begin at multiples of their
+// length in absolute position. How a prompt was cut into steps, which rows share a tile and how many threads there are
+// leaves a head's chain of additions as it is.
 
 #include "tmodel/backends/cpu/convert.hpp"
 #include "tmodel/backends/cpu/math.hpp"
@@ -57,7 +57,9 @@ struct AttentionTile {
   pos_t position;  ///< of the first row
   std::size_t sequence;
 
-  pos_t first_key(int row, int window) const noexcept { return window > 0 ? std::max(0, position + row + 1 - window) : 0; }
+  pos_t first_key(int row, int window) const noexcept {
+    return window > 0 ? std::max(0, position + row + 1 - window) : 0;
+  }
   pos_t end_key(int row) const noexcept { return position + row + 1; }
 };
 
@@ -114,33 +116,6 @@ struct Segments {
   int first, count;
 };
 
-/// The sums of the lanes of 4 rows, each by the same tree.
-template <class A>
-TMODEL_INLINE void store_sums(const Floats<A>* rows, f32* to) noexcept {
-#if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>) {
-    const auto two = [](__m256 a, __m256 b) TMODEL_INLINE_LAMBDA {
-      return _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-    };
-    const __m256 a = two(rows[0], rows[1]), b = two(rows[2], rows[3]);
-    const __m256 four = _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xEE));
-    _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps(four, 1)));
-    return;
-  }
-#endif
-#if defined(__SSE2__)
-  if constexpr (std::is_same_v<A, sse2>) {
-    __m128 a = rows[0], b = rows[1], c = rows[2], d = rows[3];
-    _MM_TRANSPOSE4_PS(a, b, c, d);
-    _mm_storeu_ps(to, _mm_add_ps(_mm_add_ps(a, b), _mm_add_ps(c, d)));
-  }
-#endif
-#if defined(__aarch64__)
-  if constexpr (std::is_same_v<A, neon64>)
-    vst1q_f32(to, vpaddq_f32(vpaddq_f32(rows[0], rows[1]), vpaddq_f32(rows[2], rows[3])));
-#endif
-}
-
 /// Dot products of `states` query heads with key_group keys of `stride` floats each, zero-padded.
 template <class A, int states>
 TMODEL_INLINE void score_group(const f32* const* q, const f32* keys, int stride, int head_dim,
@@ -149,19 +124,21 @@ TMODEL_INLINE void score_group(const f32* const* q, const f32* keys, int stride,
     Floats<A> acc[4 * states];
     unroll<4 * states>([&](auto i) TMODEL_INLINE_LAMBDA { acc[i] = Floats<A>(0.f); });
     const auto advance = [&](int e, auto load_q) TMODEL_INLINE_LAMBDA {
-      Floats<A> k[4];
-      unroll<4>([&](auto i) TMODEL_INLINE_LAMBDA { k[i] = load<A>(keys + i * stride + e), pin<A>(k[i]); });
-      unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA {
-        Floats<A> qs = load_q(q[s] + e);
-        pin<A>(qs);
-        unroll<4>([&](auto i) TMODEL_INLINE_LAMBDA { acc[4 * s + i] = fused<A>(qs, k[i], acc[4 * s + i]); });
+      Floats<A> qs[states];
+      unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA { qs[s] = load_q(q[s] + e), pin<A>(qs[s]); });
+      unroll<4>([&](auto i) TMODEL_INLINE_LAMBDA {
+        Floats<A> k = load<A>(keys + i * stride + e);
+        pin<A>(k);
+        unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA { acc[4 * s + i] = fused<A>(qs[s], k, acc[4 * s + i]); });
       });
     };
     int e = 0;
     for (; e + lanes<A> <= head_dim; e += lanes<A>)
       advance(e, [](const f32* p) TMODEL_INLINE_LAMBDA { return load<A>(p); });
     if (e < head_dim) advance(e, [=](const f32* p) { return load_some<A>(p, head_dim - e); });
-    unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA { store_sums<A>(acc + 4 * s, scores[s] + j); });
+    unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA {
+      store_sums<A>(acc[4 * s], acc[4 * s + 1], acc[4 * s + 2], acc[4 * s + 3], scores[s] + j);
+    });
   }
 }
 
@@ -186,25 +163,20 @@ TMODEL_INLINE void add_value_group(const f32* const* p, const f32* values, int s
   int e = 0;
   for (; e + vectors * lanes<A> <= head_dim; e += vectors * lanes<A>) {
     Floats<A> acc[states * vectors];
-    unroll<states * vectors>([&](auto i) TMODEL_INLINE_LAMBDA {
-      acc[i] = load<A>(out[i / vectors] + e + i % vectors * lanes<A>);
-    });
+    unroll<states * vectors>(
+        [&](auto i) TMODEL_INLINE_LAMBDA { acc[i] = load<A>(out[i / vectors] + e + i % vectors * lanes<A>); });
     for (int i = 0; i < key_group; ++i) {
-      Floats<A> v[vectors];
+      Floats<A> weight[states];
+      unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA { weight[s] = Floats<A>(p[s][i]), pin<A>(weight[s]); });
       unroll<vectors>([&](auto k) TMODEL_INLINE_LAMBDA {
-        v[k] = load<A>(values + i * stride + e + k * lanes<A>), pin<A>(v[k]);
-      });
-      unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA {
-        Floats<A> weight(p[s][i]);
-        pin<A>(weight);
-        unroll<vectors>([&](auto k) TMODEL_INLINE_LAMBDA {
-          acc[s * vectors + k] = fused<A>(weight, v[k], acc[s * vectors + k]);
-        });
+        Floats<A> v = load<A>(values + i * stride + e + k * lanes<A>);
+        pin<A>(v);
+        unroll<states>(
+            [&](auto s) TMODEL_INLINE_LAMBDA { acc[s * vectors + k] = fused<A>(weight[s], v, acc[s * vectors + k]); });
       });
     }
-    unroll<states * vectors>([&](auto i) TMODEL_INLINE_LAMBDA {
-      store<A>(out[i / vectors] + e + i % vectors * lanes<A>, acc[i]);
-    });
+    unroll<states * vectors>(
+        [&](auto i) TMODEL_INLINE_LAMBDA { store<A>(out[i / vectors] + e + i % vectors * lanes<A>, acc[i]); });
   }
   for (int s = 0; s < states && e < head_dim; ++s)
     add_values<A>(p[s], values, stride, e, head_dim, 0, key_group, out[s]);
@@ -331,9 +303,8 @@ TMODEL_NOINLINE void attend_segment(const HostKv& kv, const AttentionShape& shap
     for (pos_t at = low; at < high; at += key_group) {
       convert(keys, at);
       point_at(at - block);
-      in_threes(count, [&](auto n, int s) TMODEL_INLINE_LAMBDA {
-        score_group<A, n>(q + s, group, stride, d, at_scores + s);
-      });
+      in_threes(count,
+                [&](auto n, int s) TMODEL_INLINE_LAMBDA { score_group<A, n>(q + s, group, stride, d, at_scores + s); });
     }
     for (int s = 0; s < count; ++s) {
       const int r = s / t.heads, a = std::max(first_key(r) - block, 0), b = std::min(end_key(r) - block, key_block);
@@ -367,7 +338,9 @@ TMODEL_NOINLINE void attend_segment(const HostKv& kv, const AttentionShape& shap
 template <class A>
 TMODEL_NOINLINE void attend_tile(const HostKv& kv, const AttentionShape& shape, const AttentionTile& t) noexcept {
   const int d = shape.head_dim, count = t.rows * t.heads;
-  const auto out = [&](int s) { return t.out + static_cast<std::ptrdiff_t>(s / t.heads) * t.row_stride + s % t.heads * d; };
+  const auto out = [&](int s) {
+    return t.out + static_cast<std::ptrdiff_t>(s / t.heads) * t.row_stride + s % t.heads * d;
+  };
   alignas(cache_line) f32 sums[tile_floats];
   SoftmaxState states[tile_states], later[tile_states];
   const Segments segments(shape, t);
