@@ -11,12 +11,12 @@ inline constexpr int dense_step = 1024;                          ///< elements o
 inline constexpr int l1_bytes = 24 << 10, l2_bytes = 128 << 10;  ///< what a product keeps in caches
 inline constexpr int column_tile = 64;                           ///< rows of activations that share dequantised weights
 
-/// MR rows of weights with NR rows of activations, along n elements. One accumulator of `lanes` per output. Where each
-/// weight is read once, as many bytes as this reads are fetched from `ahead` on: rows side by side are no stream that
-/// the processor would recognise.
+/// MR rows of weights with NR rows of activations, along n elements. One accumulator of `lanes` per output. With
+/// one row of activations, as many bytes as this reads are fetched from `ahead` on: rows side by side are no stream
+/// that the processor would recognise.
 template <class A, class E, int MR, int NR>
 TMODEL_INLINE void dense_tile(const E* w, std::size_t w_stride, const f32* x, std::size_t x_stride, int n,
-                              Floats<A> (&acc)[MR * NR], const std::byte* ahead = nullptr) noexcept {
+                              Floats<A> (&acc)[MR * NR], const std::byte* ahead) noexcept {
   const auto advance = [&](auto load_w, auto load_x) TMODEL_INLINE_LAMBDA {
     const auto w_of = [&](auto r) TMODEL_INLINE_LAMBDA { return load_w(w + static_cast<std::size_t>(r) * w_stride); };
     const auto x_of = [&](auto c) TMODEL_INLINE_LAMBDA { return load_x(x + static_cast<std::size_t>(c) * x_stride); };
@@ -43,7 +43,7 @@ TMODEL_INLINE void dense_tile(const E* w, std::size_t w_stride, const f32* x, st
   };
   int i = 0;
   for (; i + lanes<A> <= n; i += lanes<A>) {
-    if constexpr (NR == 1)
+    if constexpr (NR == 1 && MR > 1)
       unroll<(MR * lanes<A> * sizeof(E) + cache_line - 1) / cache_line>([&](auto line) TMODEL_INLINE_LAMBDA {
         fetch_ahead(ahead + static_cast<std::size_t>(i) * MR * sizeof(E) + line * cache_line);
       });
@@ -133,7 +133,7 @@ TMODEL_NOINLINE void multiply_dequantized(const HostMatrix<Q>& m, HostRows<f32> 
       for (int at = 0; at < m.columns; at += piece) {
         const int n = std::min(piece, m.columns - at);
         Q::dequantize(m.row(row) + at / block, std::span(raw, static_cast<std::size_t>(n)));
-        for (int c = 0; c < count; ++c) dense_tile<A, f32, 1, 1>(raw, 0, x.row(first + c) + at, 0, n, acc[c]);
+        for (int c = 0; c < count; ++c) dense_tile<A, f32, 1, 1>(raw, 0, x.row(first + c) + at, 0, n, acc[c], nullptr);
       }
       for (int c = 0; c < count; ++c) y.row(first + c)[row] = sum_lanes<A>(acc[c][0]) + (bias ? bias[row] : 0.f);
     }
