@@ -134,6 +134,12 @@ TMODEL_INLINE void fetch_ahead(const std::byte* p) noexcept {
 #endif
 }
 
+/// The same of the first lines of [p, p + bytes), for whoever begins to read there.
+inline void fetch_first(const std::byte* p, std::size_t bytes) noexcept {
+  constexpr std::size_t most = 16384, line = 64;
+  for (std::size_t at = 0; at < (bytes < most ? bytes : most); at += line) fetch_ahead(p + at);
+}
+
 /// a * b + c: rounded once where there is an instruction for it, else rounded twice, everywhere alike.
 /// Never written as an expression: compilers fuse those or not, function by function, and bits would follow.
 template <class A>

@@ -89,6 +89,7 @@ void multiply_dense(const HostMatrix<Q>& m, const HostRows<f32>& x, const HostRo
     dense_outputs<A, E, MR, NR>(m.data, m.columns, x, y, bias, row, c, from);
   };
   if (y.n < 3) {  // more rows at once hide the latency of an addition; memory is read in order
+    fetch_first(reinterpret_cast<const std::byte*>(m.row(begin)), 8 * sizeof(E) * static_cast<std::size_t>(m.columns));
     for (int row = begin; row < end;) {
       const bool eight = row + 8 <= end;
       for (int c = 0; c < y.n; ++c)

@@ -10,7 +10,6 @@ namespace tmodel::inline v0::cpu {
 
 inline constexpr int panel_rows = 32;   ///< rows of weights and
 inline constexpr int panel_chunks = 4;  ///< chunks of columns that are panels at a time: about 40 KB on the stack
-inline constexpr std::size_t most_fetched_first = 16384;  ///< bytes of the first rows, which nobody fetched ahead
 
 /// The first n lanes, n <= lanes.
 template <class A>
@@ -28,9 +27,8 @@ TMODEL_NOINLINE void quantized_row(const HostMatrix<Q>& m, const Q8Chunk* x, f32
                                    int end) noexcept {
   constexpr int R = Kernel<A, Q>::rows, blocks_per_chunk = chunk_len / static_cast<int>(Q::block_len);
   const int parts = m.columns / part_len;
-  const auto* const first = reinterpret_cast<const std::byte*>(m.row(begin));
   const std::size_t group_bytes = static_cast<std::size_t>(m.columns) / Q::block_len * R * sizeof(typename Q::Block);
-  for (std::size_t at = 0; at < std::min(group_bytes, most_fetched_first); at += cache_line) fetch_ahead(first + at);
+  fetch_first(reinterpret_cast<const std::byte*>(m.row(begin)), group_bytes);
   for (int row = begin; row < end;) {
     // The last rows are done with some of those before once more, which have the same bits; fewer than R one by one.
     const int at = row + R <= end ? row : std::max(end - R, begin), count = std::min(end - at, R);
