@@ -152,14 +152,14 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     rounds = a.rounds or (3 if a.quick else 7)
     try:
-        todo = rows.chosen([p for pattern in a.rows for p in pattern.split(",")], a.quick)
+        wanted = rows.chosen([p for pattern in a.rows for p in pattern.split(",")], a.quick)
     except ValueError as error:
         parser.error(str(error))
 
     results = {"machine": machine(), "tmodel": build_facts(a.build), "threads": a.threads, "rounds": rounds, "rows": []}
     ours = Tmodel(a.build, a.threads)
     say = lambda text: print(text, flush=True)
-    for (shape, format), of_file in itertools.groupby(todo, lambda r: (r.shape, r.format)):
+    for (shape, format), of_file in itertools.groupby(wanted, lambda r: (r.shape, r.format)):
         model = model_file(a.build, shape, format)
         theirs = LlamaCpp(a.peer, model, a.threads, out / "llama_cpp.log")
         results["llama.cpp"] = theirs.about

@@ -150,12 +150,17 @@ class CpuSimd<T, Arch, FormatList>::Queue {
   template <class Q>
   void matmul(const HostMatrix<Q>& m, const Prepared& x, Rows y, HostVec bias) {
     if (waiting_ == products_.size() || (waiting_ > 0 && products_[0].y.n != y.n)) multiply_waiting();
-    products_[waiting_++] = {m.data, m.rows, m.columns, x, y, bias.empty() ? nullptr : bias.data,
-                             [](const Product& p, int begin, int end) noexcept {
-                               const HostMatrix<Q> weights{static_cast<const typename Q::Block*>(p.weights), p.rows,
-                                                           p.columns};
-                               multiply(weights, p.x, p.y, p.bias, begin, end);
-                             }};
+    products_[waiting_++] = {
+        m.data,
+        m.rows,
+        m.columns,
+        x,
+        y,
+        bias.empty() ? nullptr : bias.data,
+        [](const Product& p, int begin, int end) noexcept {
+          const HostMatrix<Q> weights{static_cast<const typename Q::Block*>(p.weights), p.rows, p.columns};
+          multiply(weights, p.x, p.y, p.bias, begin, end);
+        }};
   }
 
   /// The weights of a row's experts are the softmax over all of them, or over the chosen ones.
@@ -309,8 +314,8 @@ class CpuSimd<T, Arch, FormatList>::Queue {
     const cpu::Segments segments(shape, tiles.tile(0, q, out));
     const auto heads = static_cast<std::size_t>(shape.heads);
     const auto partial = [&](int segment, int head) {
-      return partials_ + (static_cast<std::size_t>(segment) * heads + static_cast<std::size_t>(head)) *
-                             static_cast<std::size_t>(d);
+      return partials_ +
+             (static_cast<std::size_t>(segment) * heads + static_cast<std::size_t>(head)) * static_cast<std::size_t>(d);
     };
     const auto state = [&](int segment, int head) {
       return states_ + static_cast<std::size_t>(segment) * heads + static_cast<std::size_t>(head);

@@ -29,7 +29,8 @@ template <class Body>
 void parallel_for(const Executor& executor, int count, int grain, Body&& body, int pieces = 0) {
   if (count <= 0) return;
   const int units = (count + grain - 1) / grain;
-  const int tasks = executor.run == nullptr || executor.lanes <= 1 ? 1 : std::min(units, std::max(pieces, executor.lanes));
+  const int tasks =
+      executor.run == nullptr || executor.lanes <= 1 ? 1 : std::min(units, std::max(pieces, executor.lanes));
   if (tasks <= 1) return body(0, count);
   struct Work {
     Body& body;

@@ -117,7 +117,8 @@ void decoder_layer(typename B::Queue& be, const ModelConfig& c, const LayerWeigh
   constexpr bool before = S.place != NormPlace::post;
   constexpr bool after = S.place == NormPlace::post || S.place == NormPlace::sandwich;
 
-  if constexpr (before) be.template norm<S.norm>(x, w.attention_norm, ws.h.first(n)), tap(Tap::attention_norm, ws.h.first(n));
+  if constexpr (before)
+    be.template norm<S.norm>(x, w.attention_norm, ws.h.first(n)), tap(Tap::attention_norm, ws.h.first(n));
   attention<S, B>(be, c, w, before ? ws.h.first(n) : x, m, ws);
   if (m == 0) return;  // keys and values are all that later chunks need of this one
   if (m < n) be.select(x, y);

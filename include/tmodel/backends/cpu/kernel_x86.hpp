@@ -97,7 +97,7 @@ TMODEL_NOINLINE void tile(const Panel<coding, 8>* panel, int parts, const Q8Chun
           integer[c] = i / depth == 0 ? product : _mm256_add_epi32(integer[c], product);
           pin(integer[c]);
         };
-        if constexpr (coding.bits == 8) {  // |q| times x, negated where q is: as ~x, which is 1 too small
+        if constexpr (coding.bits == 8) {  // |q| times x, negated where q is: as ~x, 1 too small, see w.negative
           const __m256i magnitude = _mm256_abs_epi8(q), sign = _mm256_cmpgt_epi8(_mm256_setzero_si256(), q);
           unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
             const __m256i v = _mm256_xor_si256(broadcast4(xs[c * stride].qs + part * part_len + 4 * j), sign);
@@ -231,7 +231,8 @@ requires(x86::has_codes<Q>) struct Kernel<avx2, Q> {
       __m256i sum[2];
       x86::sums_of_rows<coding.bits>(
           [&](auto r) TMODEL_INLINE_LAMBDA {
-            const __m256i q = codes(row(r), std::integral_constant < int, wide ? +p : 0 > ());
+            using Here = std::integral_constant<int, (wide ? +p : 0)>;  // other rows advance
+            const __m256i q = codes(row(r), Here());
             if constexpr (coding.bits == 8)
               return _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(xs, q));
             else
