@@ -1,5 +1,6 @@
-"""A tiny model that says one sentence, whatever it is asked: its layer adds nothing, and its head knows which byte comes
-after which. So chats can be tested without a real model, and what is said is known."""
+"""A tiny model that says one sentence, whatever it is asked: its layers add nothing, and its head knows which byte comes
+after which. So chats can be tested without a real model, and what is said is known. It has two layers: the last one's
+attention runs for the last token of a prompt only, and a very long prompt must take its time."""
 import json
 import struct
 
@@ -18,10 +19,10 @@ def byte_letters():
 
 
 def write(folder):
-    """A model folder of 0.7 MB. After the sentence comes the end; without it (--ignore-eos) '!' for ever."""
+    """A model folder of 1.1 MB. After the sentence comes the end; without it (--ignore-eos) '!' for ever."""
     letters, order = byte_letters()
     ids = {byte: i for i, byte in enumerate(order)}
-    vocab, dim, heads, ffn = 257, 288, 9, 32
+    vocab, dim, heads, ffn, layers = 257, 288, 9, 32, 2
     head_dim = dim // heads
     chain = [ids[b] for b in (GENERATION_PROMPT + SENTENCE).encode()]
     assert len(set(chain)) == len(chain)
@@ -38,9 +39,11 @@ def write(folder):
 
     shapes = {"self_attn.q_proj": (dim, dim), "self_attn.k_proj": (head_dim, dim), "self_attn.v_proj": (head_dim, dim),
               "self_attn.o_proj": (dim, dim), "mlp.gate_proj": (ffn, dim), "mlp.up_proj": (ffn, dim), "mlp.down_proj": (dim, ffn)}
-    tensors = {f"model.layers.0.{name}.weight": (shape, bytes(2 * shape[0] * shape[1])) for name, shape in shapes.items()}
+    tensors = {f"model.layers.{layer}.{name}.weight": (shape, bytes(2 * shape[0] * shape[1]))
+               for layer in range(layers) for name, shape in shapes.items()}
     ones = ((dim,), one * dim)
-    for name in ("model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm", "model.norm"):
+    norms = [f"model.layers.{layer}.{name}" for layer in range(layers) for name in ("input_layernorm", "post_attention_layernorm")]
+    for name in (*norms, "model.norm"):
         tensors[name + ".weight"] = ones
     tensors["model.embed_tokens.weight"] = ((vocab, dim), one_hot((t, t) for t in range(vocab)))
     tensors["lm_head.weight"] = ((vocab, dim), one_hot((following.get(t, EOS), t) for t in range(vocab)))
@@ -52,7 +55,7 @@ def write(folder):
     head += b" " * (-len(head) % 8)
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + data)
     (folder / "config.json").write_text(json.dumps({
-        "model_type": "llama", "vocab_size": vocab, "hidden_size": dim, "intermediate_size": ffn, "num_hidden_layers": 1,
+        "model_type": "llama", "vocab_size": vocab, "hidden_size": dim, "intermediate_size": ffn, "num_hidden_layers": layers,
         "num_attention_heads": heads, "num_key_value_heads": 1, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": False, "eos_token_id": EOS}))
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
