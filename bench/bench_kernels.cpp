@@ -1,6 +1,6 @@
 // Matrix products of the CPU backend, per weight format, at shapes of real models: GB/s of weights while decoding, from
-// memory and from the caches, and Gop/s of prompts of 64 and 512 rows. A multiply-add is two operations. `limits` is
-// what this machine gives in the same run: compare with that.
+// memory and from the caches, and Gop/s of 8 sessions together and of prompts of 64 and 512 rows. A multiply-add is two
+// operations. `limits` is what this machine gives in the same run: compare with that.
 //   bench_kernels --benchmark_filter='decode/Q8_0'      the last argument of each line is the number of threads
 
 #include <benchmark/benchmark.h>
@@ -124,6 +124,7 @@ void add(Shape shape) {
   };
   one("decode", 1, true);
   one("decode_cached", 1, false);
+  one("batch_8", 8, true);
   one("prompt_64", 64, false);
   one("prompt_512", 512, false);
 }

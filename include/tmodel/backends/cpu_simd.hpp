@@ -47,7 +47,19 @@ class CpuSimd {
   /// Activations of one product's input, valid until the next prepare().
   struct Prepared {
     Rows rows;
-    const cpu::Q8Chunk* chunks = nullptr;  ///< null: not asked for
+    cpu::Q8Chunk* chunks = nullptr;  ///< null: not asked for
+    f32* lanes = nullptr;            ///< null: not asked for, or few rows
+
+    /// Rows [first, first + n).
+    Prepared range(int first, int n) const noexcept {
+      const auto at = [&](auto* rows_of, int size) {
+        return rows_of == nullptr ? nullptr
+                                  : rows_of + static_cast<std::size_t>(first) * static_cast<std::size_t>(size);
+      };
+      return {{rows.row(first), n, rows.columns},
+              at(chunks, cpu::chunks_of(rows.columns)),
+              at(lanes, cpu::lane_row_size<A>(rows.columns))};
+    }
   };
 
   /// Errors: unsupported_cpu, and those of ThreadPool::create.
@@ -86,11 +98,14 @@ class CpuSimd<T, Arch, FormatList>::Queue {
     const auto partials = static_cast<std::size_t>(cpu::Segments::most(limits.context) * limits.heads);
     q.partials_ = arena.template scratch<f32>(partials * static_cast<std::size_t>(limits.head_dim));
     q.states_ = arena.template scratch<cpu::SoftmaxState>(partials);
-    const auto chunks = [](int n, int columns) {
-      return static_cast<std::size_t>(n) * static_cast<std::size_t>(cpu::chunks_of(columns));
+    const auto most = [&](auto of_row) {
+      const auto all = [&](int n, int columns) {
+        return static_cast<std::size_t>(n) * static_cast<std::size_t>(of_row(columns));
+      };
+      return std::max(all(limits.rows, limits.widest_input), all(limits.expert_rows, limits.expert_input));
     };
-    q.chunks_ = arena.template scratch<cpu::Q8Chunk>(
-        std::max(chunks(limits.rows, limits.widest_input), chunks(limits.expert_rows, limits.expert_input)));
+    if (has(limits.acts, Acts::q8)) q.chunks_ = arena.template scratch<cpu::Q8Chunk>(most(cpu::chunks_of));
+    if (has(limits.acts, Acts::floats)) q.lanes_ = arena.template scratch<f32>(most(cpu::lane_row_size<A>));
     return q;
   }
 
@@ -136,13 +151,15 @@ class CpuSimd<T, Arch, FormatList>::Queue {
 
   Prepared prepare(Rows x, Acts acts) {
     multiply_waiting();
-    if (!has(acts, Acts::q8)) return {x, nullptr};
-    const int stride = cpu::chunks_of(x.columns);
-    for_rows(x, [&](int r) {
-      cpu::quantize_chunks<A>(x.row(r), x.columns,
-                              chunks_ + static_cast<std::size_t>(r) * static_cast<std::size_t>(stride));
-    });
-    return {x, chunks_};
+    const bool q8 = has(acts, Acts::q8), by_lanes = has(acts, Acts::floats) && x.n >= cpu::worth_panels;
+    const Prepared all{x, q8 ? chunks_ : nullptr, by_lanes ? lanes_ : nullptr};
+    if (q8 || by_lanes)
+      for_rows(x, [&](int r) {
+        const Prepared row = all.range(r, 1);
+        if (q8) cpu::quantize_chunks<A>(x.row(r), x.columns, row.chunks);
+        if (by_lanes) cpu::arrange_lanes<A>(x.row(r), x.columns, row.lanes);
+      });
+    return all;
   }
 
   /// Waits for others of the same input, which then share the threads' time: the next operation of another kind begins
@@ -195,12 +212,7 @@ class CpuSimd<T, Arch, FormatList>::Queue {
         const int first = routes.first[e], n = routes.first[e + 1] - first;
         if (n == 0) continue;
         const int from = std::max(begin - at, 0), to = std::min(end - at, m.rows);
-        const std::size_t chunks =
-            static_cast<std::size_t>(first) * static_cast<std::size_t>(cpu::chunks_of(m.columns));
-        if (from < to)
-          multiply(m[e],
-                   Prepared{{x.rows.row(first), n, x.rows.columns}, x.chunks == nullptr ? nullptr : x.chunks + chunks},
-                   Rows{y.row(first), n, y.columns}, nullptr, from, to);
+        if (from < to) multiply(m[e], x.range(first, n), Rows{y.row(first), n, y.columns}, nullptr, from, to);
         at += m.rows;
       }
     });
@@ -369,7 +381,7 @@ class CpuSimd<T, Arch, FormatList>::Queue {
     if constexpr (QuantizedFormat<Q>)
       cpu::multiply_quantized<A, Q>(m, x.chunks, cpu::chunks_of(m.columns), y, bias, begin, end);
     else if constexpr (Q::block_len == 1 && requires(const typename Q::Block* w) { cpu::widen<A>(w); })
-      cpu::multiply_dense<A, Q>(m, x.rows, y, bias, begin, end);
+      cpu::multiply_dense<A, Q>(m, x.rows, x.lanes, y, bias, begin, end);
     else
       cpu::multiply_dequantized<A, Q>(m, x.rows, y, bias, begin, end);
   }
@@ -411,6 +423,7 @@ class CpuSimd<T, Arch, FormatList>::Queue {
   f32* angles_ = nullptr;
   int* row_sequence_ = nullptr;
   cpu::Q8Chunk* chunks_ = nullptr;
+  f32* lanes_ = nullptr;
   f32* partials_ = nullptr;              ///< [segments, heads, D], of one row's attention
   cpu::SoftmaxState* states_ = nullptr;  ///< [segments, heads]
   int pairs_ = 0;

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "tmodel/core/format.hpp"
 #include "tmodel/core/rope.hpp"
 #include "tmodel/core/types.hpp"
 
@@ -110,6 +111,7 @@ struct QueueLimits {
   int sequences = 1;      ///< sessions in a step
   int context = 0;        ///< positions of a session
   int widest_input = 0;   ///< longest row that a matrix product reads
+  Acts acts = Acts::floats | Acts::q8;  ///< what products read
   int rotary_pairs = 0;   ///< R / 2
   int rope_tables = 1;
   int heads = 0;

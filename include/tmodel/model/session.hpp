@@ -47,6 +47,7 @@ struct Lane {
             .sequences = sequences,
             .context = context,
             .widest_input = std::max({c.dim, c.heads * c.head_dim, c.ffn_dim}),
+            .acts = c.acts,
             .rotary_pairs = c.rotary_dim / 2,
             .rope_tables = static_cast<int>(c.rope.size()),
             .heads = c.heads,

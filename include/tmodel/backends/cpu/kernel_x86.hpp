@@ -4,6 +4,7 @@
 // 6; codes of 8 bits are multiplied as magnitudes, at most 2 * 128 * 128, and widened each.
 
 #include "tmodel/backends/cpu/codes_x86.hpp"
+#include "tmodel/backends/cpu/transpose.hpp"
 
 #if TMODEL_CPU_AVX2
 
@@ -16,30 +17,11 @@ TMODEL_INLINE __m256i broadcast4(const void* p) noexcept { return _mm256_set1_ep
 
 constexpr int safe_sums(int bits) noexcept { return bits <= 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1; }
 
-/// 8 vectors of 8 elements of 4 bytes.
-TMODEL_INLINE void transpose(__m256 (&v)[8]) noexcept {
-  __m256 a[8], b[8];
-  unroll<4>([&](auto i) TMODEL_INLINE_LAMBDA {
-    a[2 * i] = _mm256_unpacklo_ps(v[2 * i], v[2 * i + 1]);
-    a[2 * i + 1] = _mm256_unpackhi_ps(v[2 * i], v[2 * i + 1]);
-  });
-  unroll<2>([&](auto i) TMODEL_INLINE_LAMBDA {
-    b[4 * i + 0] = _mm256_shuffle_ps(a[4 * i], a[4 * i + 2], 0x44);
-    b[4 * i + 1] = _mm256_shuffle_ps(a[4 * i], a[4 * i + 2], 0xEE);
-    b[4 * i + 2] = _mm256_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0x44);
-    b[4 * i + 3] = _mm256_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0xEE);
-  });
-  unroll<4>([&](auto i) TMODEL_INLINE_LAMBDA {
-    v[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
-    v[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
-  });
-}
-
 /// Columns of 8 rows that are `stride` floats apart, 8 columns from `from` on.
 TMODEL_INLINE void transpose_to(const f32* from, int stride, f32 (*to)[8]) noexcept {
-  __m256 v[8];
+  Floats<avx2> v[8];
   unroll<8>([&](auto r) TMODEL_INLINE_LAMBDA { v[r] = _mm256_load_ps(from + r * stride); });
-  transpose(v);
+  transpose<avx2>(v);
   unroll<8>([&](auto c) TMODEL_INLINE_LAMBDA { _mm256_store_ps(to[c], v[c]); });
 }
 
@@ -185,6 +167,7 @@ requires(x86::has_codes<Q>) struct Kernel<avx2, Q> {
   using Block = typename Q::Block;
   static constexpr int rows = 8;
   static constexpr Coding coding = C::coding;
+  static constexpr int halves = part_len / coding.unit;
   using Panel = cpu::Panel<coding, rows>;
 
   /// The first `parts` parts of a chunk; `stride` blocks from row to row, the last of `count` rows stands for more.
@@ -197,9 +180,9 @@ requires(x86::has_codes<Q>) struct Kernel<avx2, Q> {
     each_part(parts, [&](auto p) TMODEL_INLINE_LAMBDA {
       if constexpr (!wide)
         C::scales([&](int r) { return row(r) + p; }, panel.scales[p], panel.offsets[coding.offsets ? p : 0]);
-      __m256 v[rows];
+      Floats<avx2> v[rows];
       unroll<rows>([&](auto r) TMODEL_INLINE_LAMBDA { v[r] = _mm256_castsi256_ps(codes(row(r), p)); });
-      x86::transpose(v);
+      transpose<avx2>(v);
       __m256i negative = _mm256_setzero_si256();
       unroll<8>([&](auto j) TMODEL_INLINE_LAMBDA {
         const __m256i q = _mm256_castps_si256(v[j]);
@@ -215,10 +198,12 @@ requires(x86::has_codes<Q>) struct Kernel<avx2, Q> {
     });
   }
 
-  /// One row of activations: codes go from memory to the product in registers. As many bytes as this reads are fetched
-  /// from `ahead` on, which moves: eight rows at a time are no stream that the processor would recognise.
-  TMODEL_INLINE static __m256 chunk(const Block* blocks, std::size_t stride, int parts, const Q8Chunk& x, __m256 acc,
-                                    const std::byte*& ahead) noexcept {
+  /// One row of activations, or n of them if `several`, `x_stride` chunks apart: codes go from memory to the product in
+  /// registers. As many bytes as this reads are fetched from `ahead` on, which moves: eight rows at a time are no
+  /// stream that the processor would recognise.
+  template <bool several>
+  TMODEL_INLINE static void chunk(const Block* blocks, std::size_t stride, int parts, const Q8Chunk* x, int x_stride,
+                                  int n, Floats<avx2>* acc, const std::byte*& ahead) noexcept {
     x86::EightRows<Block> row(blocks, stride);
     alignas(32) f32 scales[wide ? coding.units() : 1][rows], offsets[wide && coding.offsets ? coding.units() : 1][rows];
     if constexpr (wide) transposed_scales(row, scales, offsets);
@@ -227,36 +212,45 @@ requires(x86::has_codes<Q>) struct Kernel<avx2, Q> {
       constexpr std::size_t part_bytes = rows * sizeof(Block) * part_len / Q::block_len;
       for (std::size_t line = 0; line < part_bytes; line += cache_line) fetch_ahead(ahead + line);
       ahead += part_bytes;
-      const __m256i xs = _mm256_load_si256(reinterpret_cast<const __m256i*>(x.qs + p * part_len));
-      __m256i sum[2];
-      x86::sums_of_rows<coding.bits>(
-          [&](auto r) TMODEL_INLINE_LAMBDA {
-            using Here = std::integral_constant<int, (wide ? +p : 0)>;  // other rows advance
-            const __m256i q = codes(row(r), Here());
-            if constexpr (coding.bits == 8)
-              return _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(xs, q));
-            else
-              return _mm256_maddubs_epi16(q, xs);
-          },
-          sum[0], sum[1]);
-      constexpr int halves = part_len / coding.unit;
-      if constexpr (halves == 1) sum[0] = _mm256_add_epi32(sum[0], sum[1]);
-      const __m256 d = _mm256_broadcast_ss(x.d + p);
-      unroll<halves>([&](auto which) TMODEL_INLINE_LAMBDA {
-        constexpr int half = decltype(which)::value;
-        const int unit = wide ? p * halves + half : 0;
-        if constexpr (coding.origin != 0)
-          sum[half] = _mm256_add_epi32(sum[half], x86::origins<coding, half>(x.sums + 2 * p));
-        acc = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_load_ps(scales[unit]), d), _mm256_cvtepi32_ps(sum[half]), acc);
-        if constexpr (coding.offsets) {
-          const __m256 weighted = halves == 1 ? _mm256_broadcast_ss(x.weighted + p)
-                                              : _mm256_set1_ps(x.d[p] * static_cast<f32>(x.sums[2 * p + half]));
-          acc = _mm256_fmadd_ps(_mm256_load_ps(offsets[unit]), weighted, acc);
-        }
-      });
+      using Here = std::integral_constant<int, (wide ? +p : 0)>;  // other rows advance
+      const auto outputs = [&](const Q8Chunk& xc, Floats<avx2>& to, auto codes_of) TMODEL_INLINE_LAMBDA {
+        const __m256i xs = _mm256_load_si256(reinterpret_cast<const __m256i*>(xc.qs + p * part_len));
+        __m256i sum[2];
+        x86::sums_of_rows<coding.bits>(
+            [&](auto r) TMODEL_INLINE_LAMBDA {
+              const __m256i q = codes_of(r);
+              if constexpr (coding.bits == 8)
+                return _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(xs, q));
+              else
+                return _mm256_maddubs_epi16(q, xs);
+            },
+            sum[0], sum[1]);
+        if constexpr (halves == 1) sum[0] = _mm256_add_epi32(sum[0], sum[1]);
+        const __m256 d = _mm256_broadcast_ss(xc.d + p);
+        __m256 a = to;
+        unroll<halves>([&](auto which) TMODEL_INLINE_LAMBDA {
+          constexpr int half = decltype(which)::value;
+          const int unit = wide ? p * halves + half : 0;
+          if constexpr (coding.origin != 0)
+            sum[half] = _mm256_add_epi32(sum[half], x86::origins<coding, half>(xc.sums + 2 * p));
+          a = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_load_ps(scales[unit]), d), _mm256_cvtepi32_ps(sum[half]), a);
+          if constexpr (coding.offsets) {
+            const __m256 weighted = halves == 1 ? _mm256_broadcast_ss(xc.weighted + p)
+                                                : _mm256_set1_ps(xc.d[p] * static_cast<f32>(xc.sums[2 * p + half]));
+            a = _mm256_fmadd_ps(_mm256_load_ps(offsets[unit]), weighted, a);
+          }
+        });
+        to = a;
+      };
+      if constexpr (several) {
+        __m256i q[rows];
+        unroll<rows>([&](auto r) TMODEL_INLINE_LAMBDA { q[r] = codes(row(r), Here()); });
+        for (int c = 0; c < n; ++c) outputs(x[c * x_stride], acc[c], [&](auto r) TMODEL_INLINE_LAMBDA { return q[r]; });
+      } else {
+        outputs(*x, *acc, [&](auto r) TMODEL_INLINE_LAMBDA { return codes(row(r), Here()); });
+      }
       if constexpr (!wide) row.advance();
     });
-    return acc;
   }
 
   template <int columns>

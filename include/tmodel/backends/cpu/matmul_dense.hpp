@@ -1,123 +1,207 @@
 #pragma once
-// y = x wT + bias for weights that are multiplied as floats. A row's sum is one of sums over dense_step elements,
-// upwards, each by lanes and then by a tree; which outputs are computed together changes no bit.
+// y = x wT + bias for weights that are multiplied as floats.
+//
+// The order of additions: a row's sum is one of sums over steps of up to 768 elements, upwards; in each, lane l adds
+// the products of elements l, l + lanes, l + 2 lanes, ... and the lanes are added by sum_lanes()'s tree. A vector holds
+// the lanes of one output for few rows of activations, and one lane of many outputs for many: the bits are the same.
 
-#include "tmodel/backends/cpu/convert.hpp"
+#include "tmodel/backends/cpu/transpose.hpp"
 #include "tmodel/backends/host.hpp"
 
 namespace tmodel::inline v0::cpu {
 
-inline constexpr int dense_step = 1024;                          ///< elements of a row that are added up at a time
-inline constexpr int l1_bytes = 24 << 10, l2_bytes = 128 << 10;  ///< what a product keeps in caches
-inline constexpr int column_tile = 64;                           ///< rows of activations that share dequantised weights
+inline constexpr int longest_step = 768;  ///< elements of a row that are added up at a time
+inline constexpr int dense_rows = 32;     ///< rows of weights that are panels at a time: 96 KB on the stack
+inline constexpr int dense_columns = 6;   ///< rows of activations that a tile of two vectors of weights takes
+inline constexpr int worth_panels = 4;    ///< rows of activations from which on weights become panels
+inline constexpr int column_tile = 64;    ///< rows of activations that share dequantised weights
 
-/// MR rows of weights with NR rows of activations, along n elements. One accumulator of `lanes` per output. With
-/// one row of activations, as many bytes as this reads are fetched from `ahead` on: rows side by side are no stream
-/// that the processor would recognise.
-template <class A, class E, int MR, int NR>
-TMODEL_INLINE void dense_tile(const E* w, std::size_t w_stride, const f32* x, std::size_t x_stride, int n,
-                              Floats<A> (&acc)[MR * NR], const std::byte* ahead) noexcept {
-  const auto advance = [&](auto load_w, auto load_x) TMODEL_INLINE_LAMBDA {
-    const auto w_of = [&](auto r) TMODEL_INLINE_LAMBDA { return load_w(w + static_cast<std::size_t>(r) * w_stride); };
-    const auto x_of = [&](auto c) TMODEL_INLINE_LAMBDA { return load_x(x + static_cast<std::size_t>(c) * x_stride); };
-    const auto add = [&](auto r, auto c, Floats<A> ws, Floats<A> xs)
-                         TMODEL_INLINE_LAMBDA { acc[r * NR + c] = fused<A>(ws, xs, acc[r * NR + c]); };
-    // The shorter side stays in registers; of the other one vector at a time.
-    if constexpr (MR < NR) {
-      Floats<A> ws[MR];
-      unroll<MR>([&](auto r) TMODEL_INLINE_LAMBDA { ws[r] = w_of(r), pin<A>(ws[r]); });
-      unroll<NR>([&](auto c) TMODEL_INLINE_LAMBDA {
-        Floats<A> xs = x_of(c);
-        if constexpr (MR > 1) pin<A>(xs);
-        unroll<MR>([&](auto r) TMODEL_INLINE_LAMBDA { add(r, c, ws[r], xs); });
-      });
-    } else {
-      Floats<A> xs[NR];
-      unroll<NR>([&](auto c) TMODEL_INLINE_LAMBDA { xs[c] = x_of(c), pin<A>(xs[c]); });
-      unroll<MR>([&](auto r) TMODEL_INLINE_LAMBDA {
-        Floats<A> ws = w_of(r);
-        if constexpr (NR > 1) pin<A>(ws);
-        unroll<NR>([&](auto c) TMODEL_INLINE_LAMBDA { add(r, c, ws, xs[c]); });
-      });
-    }
-  };
+/// Steps of a row are as even as may be.
+constexpr int dense_step(int columns) noexcept {
+  const int steps = (columns + longest_step - 1) / longest_step;
+  return ((columns + steps - 1) / steps + 31) / 32 * 32;
+}
+
+/// `rows` rows of weights with a row of activations, along n elements: one accumulator per output. As many bytes as
+/// this reads are fetched from `ahead` on: rows side by side are no stream that the processor would recognise.
+template <class A, class E, int rows>
+TMODEL_INLINE void dense_tile(const E* w, std::size_t stride, const f32* x, int n, Floats<A> (&acc)[rows],
+                              const std::byte* ahead) noexcept {
+  const auto add = [&](auto r, Floats<A> ws, Floats<A> xs) TMODEL_INLINE_LAMBDA { acc[r] = fused<A>(ws, xs, acc[r]); };
+  const auto row = [&](auto r, int at) TMODEL_INLINE_LAMBDA { return w + static_cast<std::size_t>(r) * stride + at; };
   int i = 0;
   for (; i + lanes<A> <= n; i += lanes<A>) {
-    if constexpr (NR == 1 && MR > 1)
-      unroll<(MR * lanes<A> * sizeof(E) + cache_line - 1) / cache_line>([&](auto line) TMODEL_INLINE_LAMBDA {
-        fetch_ahead(ahead + static_cast<std::size_t>(i) * MR * sizeof(E) + line * cache_line);
+    if constexpr (rows > 1)
+      unroll<(rows * lanes<A> * sizeof(E) + cache_line - 1) / cache_line>([&](auto line) TMODEL_INLINE_LAMBDA {
+        fetch_ahead(ahead + static_cast<std::size_t>(i) * rows * sizeof(E) + line * cache_line);
       });
-    advance([i](const E* p) TMODEL_INLINE_LAMBDA { return widen<A>(p + i); },
-            [i](const f32* p) TMODEL_INLINE_LAMBDA { return load<A>(p + i); });
+    Floats<A> xs = load<A>(x + i);
+    pin<A>(xs);
+    unroll<rows>([&](auto r) TMODEL_INLINE_LAMBDA { add(r, widen<A>(row(r, i)), xs); });
   }
-  if (const int rest = n - i; rest > 0)
-    advance([=](const E* p) { return widen_some<A>(p + i, rest); },
-            [=](const f32* p) { return load_some<A>(p + i, rest); });
+  if (const int rest = n - i; rest > 0) {
+    const Floats<A> xs = load_some<A>(x + i, rest);
+    unroll<rows>([&](auto r) TMODEL_INLINE_LAMBDA { add(r, widen_some<A>(row(r, i), rest), xs); });
+  }
 }
 
-/// What elements [from, from + dense_step) of rows add to their outputs; the first begin them, the last add the bias.
-template <class A, class E, int MR, int NR>
-TMODEL_NOINLINE void dense_outputs(const E* w, int columns, const HostRows<f32>& x, const HostRows<f32>& y,
-                                   const f32* bias, int row, int column, int from) noexcept {
+/// Outputs [row, row + rows) of a row of activations.
+template <class A, class E, int rows>
+TMODEL_NOINLINE void dense_outputs(const E* w, int columns, const f32* x, f32* y, const f32* bias, int row) noexcept {
   const auto stride = static_cast<std::size_t>(columns);
-  const int n = std::min(columns - from, dense_step);
-  Floats<A> acc[MR * NR];
-  unroll<MR * NR>([&](auto i) TMODEL_INLINE_LAMBDA { acc[i] = Floats<A>(0.f); });
   const E* const first = w + static_cast<std::size_t>(row) * stride;
-  dense_tile<A, E, MR, NR>(first + from, stride, x.row(column) + from, static_cast<std::size_t>(x.columns), n, acc,
-                           reinterpret_cast<const std::byte*>(first + MR * (stride + static_cast<std::size_t>(from))));
-  const bool begins = from == 0, ends = bias != nullptr && from + n == columns;
-  unroll<NR>([&](auto c) TMODEL_INLINE_LAMBDA {
-    f32* const out = y.row(column + c) + row;
-    alignas(16) f32 sums[MR + 3];
-    if constexpr (MR == 1)
-      sums[0] = sum_lanes<A>(acc[c]);
+  f32 total[rows] = {};
+  const int step = dense_step(columns);
+  for (int from = 0; from < columns; from += step) {
+    const int n = std::min(columns - from, step);
+    Floats<A> acc[rows];
+    unroll<rows>([&](auto i) TMODEL_INLINE_LAMBDA { acc[i] = Floats<A>(0.f); });
+    dense_tile<A, E, rows>(
+        first + from, stride, x + from, n, acc,
+        reinterpret_cast<const std::byte*>(first + rows * (stride + static_cast<std::size_t>(from))));
+    f32 sums[rows];
+    if constexpr (rows % 4 == 0)
+      for (int r = 0; r < rows; r += 4) store_sums<A>(acc[r], acc[r + 1], acc[r + 2], acc[r + 3], sums + r);
     else
-      for (int r = 0; r < MR; r += 4)
-        store_sums<A>(acc[r * NR + c], acc[(r + 1) * NR + c], acc[(r + 2) * NR + c],
-                      acc[std::min(r + 3, MR - 1) * NR + c], sums + r);
-    for (int r = 0; r < MR; ++r) out[r] = (begins ? sums[r] : out[r] + sums[r]) + (ends ? bias[row + r] : 0.f);
-  });
+      for (int r = 0; r < rows; ++r) sums[r] = sum_lanes<A>(acc[r]);
+    for (int r = 0; r < rows; ++r) total[r] = from == 0 ? sums[r] : total[r] + sums[r];
+  }
+  for (int r = 0; r < rows; ++r) y[row + r] = total[r] + (bias ? bias[row + r] : 0.f);
 }
 
-/// Formats without blocks.
+/// A row of activations by lanes: for each step, the elements of lane 0, of lane 1 and so on; elements behind the row's
+/// end are 0.
+template <class A>
+constexpr int lane_row_size(int columns) noexcept {
+  return (columns + lanes<A> - 1) / lanes<A> * lanes<A>;
+}
+template <class A>
+TMODEL_NOINLINE void arrange_lanes(const f32* x, int columns, f32* to) noexcept {
+  constexpr int L = lanes<A>;
+  const int step = dense_step(columns);
+  for (int from = 0; from < columns; from += step) {
+    const int n = std::min(columns - from, step), steps = (n + L - 1) / L;
+    for (int k = 0; k < steps; k += L) {
+      Floats<A> v[L];
+      unroll<L>([&](auto i) TMODEL_INLINE_LAMBDA {
+        const int at = (k + i) * L;
+        v[i] = at + L <= n ? load<A>(x + from + at) : load_some<A>(x + from + at, std::max(n - at, 0));
+      });
+      transpose<A>(v);
+      unroll<L>([&](auto l) TMODEL_INLINE_LAMBDA { store_first<A>(to + from + l * steps + k, v[l], steps - k); });
+    }
+  }
+}
+
+/// A step of two vectors of rows of weights: element k of lane l of all rows is at [l][k].
+template <class A>
+struct alignas(cache_line) DensePanel {
+  static constexpr int rows = 2 * lanes<A>;
+  f32 w[lanes<A>][longest_step / lanes<A>][rows];
+
+  /// n elements of `count` rows, the last of which stands for more; elements behind the n-th are 0.
+  template <class E>
+  TMODEL_NOINLINE void fill(const E* from, std::size_t stride, int count, int n) noexcept {
+    for (int half = 0; half < 2; ++half) {
+      const E* row[lanes<A>];
+      for (int r = 0; r < lanes<A>; ++r)
+        row[r] = from + static_cast<std::size_t>(std::min(half * lanes<A> + r, count - 1)) * stride;
+      for (int i = 0, k = 0; i < n; i += lanes<A>, ++k) {
+        Floats<A> v[lanes<A>];
+        const int rest = n - i;
+        unroll<lanes<A>>([&](auto r) TMODEL_INLINE_LAMBDA {
+          v[r] = rest >= lanes<A> ? widen<A>(row[r] + i) : widen_some<A>(row[r] + i, rest);
+        });
+        transpose<A>(v);
+        unroll<lanes<A>>([&](auto l) TMODEL_INLINE_LAMBDA { store<A>(w[l][k] + half * lanes<A>, v[l]); });
+      }
+    }
+  }
+};
+
+/// Where a panel's products go: outputs [row, end) at the most, of which a step before began the sums if `begun`.
+struct DenseOutputs {
+  int row, end;
+  bool begun;
+  const f32* bias;  ///< with the last step only
+};
+
+/// What `steps` vectors of elements add to the outputs for `columns` rows of activations, x and y the first of them.
+template <class A, int columns>
+TMODEL_NOINLINE void dense_panel_outputs(const DensePanel<A>& panel, int steps, const f32* x, std::size_t x_stride,
+                                         f32* y, std::size_t y_stride, const DenseOutputs& to) noexcept {
+  constexpr int L = lanes<A>;
+  Floats<A> parts[L][2 * columns];
+  for (int l = 0; l < L; ++l, x += steps) {
+    Floats<A> acc[2 * columns];
+    unroll<2 * columns>([&](auto i) TMODEL_INLINE_LAMBDA { acc[i] = Floats<A>(0.f); });
+    const f32* w = panel.w[l][0];
+    const f32* at = x;
+    for (int k = 0; k < steps; ++k, w += 2 * L, ++at) {
+      Floats<A> low = load<A>(w), high = load<A>(w + L);
+      pin<A>(low), pin<A>(high);
+      unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
+        Floats<A> xs(at[static_cast<std::size_t>(c) * x_stride]);
+        pin<A>(xs);
+        acc[2 * c] = fused<A>(low, xs, acc[2 * c]);
+        acc[2 * c + 1] = fused<A>(high, xs, acc[2 * c + 1]);
+      });
+    }
+    unroll<2 * columns>([&](auto i) TMODEL_INLINE_LAMBDA { parts[l][i] = acc[i]; });
+  }
+  for (int c = 0; c < columns; ++c)
+    for (int half = 0; half < 2; ++half) {
+      const int at = to.row + half * L, count = std::min(to.end - at, L);
+      if (count <= 0) continue;
+      const auto four = [&](int l) TMODEL_INLINE_LAMBDA {
+        const auto part = [&](int i) TMODEL_INLINE_LAMBDA { return parts[l + i][2 * c + half]; };
+        return (part(0) + part(2)) + (part(1) + part(3));
+      };
+      Floats<A> sum = four(0);
+      if constexpr (L == 8) sum = sum + four(4);
+      f32* const out = y + static_cast<std::size_t>(c) * y_stride + at;
+      if (to.begun) sum = load_first<A>(out, count) + sum;
+      if (to.bias) sum = sum + load_first<A>(to.bias + at, count);
+      store_first<A>(out, sum, count);
+    }
+}
+
+/// Formats without blocks. `by_lanes`: x as arrange_lanes() has it, or null.
 template <class A, class Q>
-void multiply_dense(const HostMatrix<Q>& m, const HostRows<f32>& x, const HostRows<f32>& y, const f32* bias, int begin,
-                    int end) noexcept {
+void multiply_dense(const HostMatrix<Q>& m, const HostRows<f32>& x, const f32* by_lanes, const HostRows<f32>& y,
+                    const f32* bias, int begin, int end) noexcept {
   using E = typename Q::Block;
-  const auto outputs = [&]<int MR, int NR>(int row, int c, int from) {
-    dense_outputs<A, E, MR, NR>(m.data, m.columns, x, y, bias, row, c, from);
-  };
-  if (y.n < 3) {  // more rows at once hide the latency of an addition; memory is read in order
+  if (y.n < worth_panels) {
     fetch_first(reinterpret_cast<const std::byte*>(m.row(begin)), 8 * sizeof(E) * static_cast<std::size_t>(m.columns));
     for (int row = begin; row < end;) {
       const bool eight = row + 8 <= end;
       for (int c = 0; c < y.n; ++c)
-        for (int from = 0; from < m.columns; from += dense_step)
-          eight ? outputs.template operator()<8, 1>(row, c, from) : outputs.template operator()<1, 1>(row, c, from);
+        eight ? dense_outputs<A, E, 8>(m.data, m.columns, x.row(c), y.row(c), bias, row)
+              : dense_outputs<A, E, 1>(m.data, m.columns, x.row(c), y.row(c), bias, row);
       row += eight ? 8 : 1;
     }
     return;
   }
-  // A step of the activations that a group of columns has stays in the L1 cache, a step of the block of weights in L2.
-  constexpr int MR = std::is_same_v<E, bf16> ? 3 : 4, NR = 12 / MR;  // widening bf16 takes two instructions
-  const int step = std::min(m.columns, dense_step);
-  const int group = std::max(NR, l1_bytes / (step * static_cast<int>(sizeof(f32))) / NR * NR);
-  const int block = std::max(MR, l2_bytes / (step * static_cast<int>(sizeof(E))) / MR * MR);
-  for (int first_row = begin; first_row < end; first_row += block)
-    for (int from = 0; from < m.columns; from += dense_step)
-      for (int first = 0; first < y.n; first += group) {
-        const int last = std::min(first + group, y.n), last_row = std::min(first_row + block, end);
-        for (int row = first_row; row < last_row;) {
-          const bool many = row + MR <= last_row;
-          int c = first;
-          for (; c + NR <= last; c += NR)
-            many ? outputs.template operator()<MR, NR>(row, c, from) : outputs.template operator()<1, NR>(row, c, from);
-          for (; c < last; ++c)
-            many ? outputs.template operator()<MR, 1>(row, c, from) : outputs.template operator()<1, 1>(row, c, from);
-          row += many ? MR : 1;
-        }
-      }
+  using Panel = DensePanel<A>;
+  Panel panels[dense_rows / Panel::rows];
+  const int step = dense_step(m.columns);
+  const auto x_stride = static_cast<std::size_t>(lane_row_size<A>(m.columns)),
+             y_stride = static_cast<std::size_t>(y.columns);
+  for (int row = begin; row < end; row += dense_rows) {
+    const int last = std::min(row + dense_rows, end);
+    for (int from = 0; from < m.columns; from += step) {
+      const int n = std::min(m.columns - from, step), steps = (n + lanes<A> - 1) / lanes<A>;
+      for (int at = row, i = 0; at < last; at += Panel::rows, ++i)
+        panels[i].fill(m.row(at) + from, static_cast<std::size_t>(m.columns), std::min(last - at, Panel::rows), n);
+      const f32* const ends = from + n == m.columns ? bias : nullptr;
+      for_columns<dense_columns>(y.n, [&](auto columns, int c) TMODEL_INLINE_LAMBDA {
+        const f32* const xs = by_lanes + static_cast<std::size_t>(c) * x_stride + from;
+        for (int at = row, i = 0; at < last; at += Panel::rows, ++i)
+          dense_panel_outputs<A, columns>(panels[i], steps, xs, x_stride, y.row(c), y_stride,
+                                          {at, last, from > 0, ends});
+      });
+    }
+  }
 }
 
 /// Any other format: a piece of a row at a time becomes floats, which serve a tile of activations. Slow and right.
@@ -134,7 +218,7 @@ TMODEL_NOINLINE void multiply_dequantized(const HostMatrix<Q>& m, HostRows<f32> 
       for (int at = 0; at < m.columns; at += piece) {
         const int n = std::min(piece, m.columns - at);
         Q::dequantize(m.row(row) + at / block, std::span(raw, static_cast<std::size_t>(n)));
-        for (int c = 0; c < count; ++c) dense_tile<A, f32, 1, 1>(raw, 0, x.row(first + c) + at, 0, n, acc[c], nullptr);
+        for (int c = 0; c < count; ++c) dense_tile<A, f32, 1>(raw, 0, x.row(first + c) + at, n, acc[c], nullptr);
       }
       for (int c = 0; c < count; ++c) y.row(first + c)[row] = sum_lanes<A>(acc[c][0]) + (bias ? bias[row] : 0.f);
     }

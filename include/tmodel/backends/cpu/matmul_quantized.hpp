@@ -8,23 +8,16 @@
 
 namespace tmodel::inline v0::cpu {
 
+inline constexpr int few_rows = 8;      ///< rows of activations that do without panels
 inline constexpr int panel_rows = 32;   ///< rows of weights and
 inline constexpr int panel_chunks = 4;  ///< chunks of columns that are panels at a time: about 40 KB on the stack
 
-/// The first n lanes, n <= lanes.
-template <class A>
-TMODEL_INLINE void store_first(f32* p, Floats<A> x, int n) noexcept {
-  n == lanes<A> ? store<A>(p, x) : store_some<A>(p, x, n);
-}
-template <class A>
-TMODEL_INLINE Floats<A> load_first(const f32* p, int n) noexcept {
-  return n == lanes<A> ? load<A>(p) : load_some<A>(p, n);
-}
-
-/// Output columns [begin, end) of the only row of activations.
-template <class A, class Q>
-TMODEL_NOINLINE void quantized_row(const HostMatrix<Q>& m, const Q8Chunk* x, f32* y, const f32* bias, int begin,
-                                   int end) noexcept {
+/// Output columns [begin, end) of the only row of activations, or of `several`, at most few_rows: weights are read
+/// once, without becoming panels.
+template <class A, class Q, bool several>
+TMODEL_NOINLINE void quantized_few(const HostMatrix<Q>& m, const Q8Chunk* x, int x_stride, const HostRows<f32>& y,
+                                   const f32* bias, int begin, int end) noexcept {
+  const int n = several ? y.n : 1;
   constexpr int R = Kernel<A, Q>::rows, blocks_per_chunk = chunk_len / static_cast<int>(Q::block_len);
   const int parts = m.columns / part_len;
   const std::size_t group_bytes = static_cast<std::size_t>(m.columns) / Q::block_len * R * sizeof(typename Q::Block);
@@ -36,32 +29,27 @@ TMODEL_NOINLINE void quantized_row(const HostMatrix<Q>& m, const Q8Chunk* x, f32
     const std::size_t stride = alone ? 0 : static_cast<std::size_t>(m.columns) / Q::block_len;
     const typename Q::Block* blocks = m.row(alone ? row : at);
     auto* ahead = reinterpret_cast<const std::byte*>(blocks) + group_bytes;
-    Floats<A> acc(0.f);
+    Floats<A> acc[several ? few_rows : 1];
+    for (int c = 0; c < n; ++c) acc[c] = Floats<A>(0.f);
     for (int p = 0; p < parts; p += chunk_parts, blocks += blocks_per_chunk)
-      acc = Kernel<A, Q>::chunk(blocks, stride, std::min(parts - p, chunk_parts), x[p / chunk_parts], acc, ahead);
-    if (alone) {
-      y[row] = acc.get(0) + (bias ? bias[row] : 0.f);
-      ++row;
-    } else {
-      store<A>(y + at, bias ? acc + load<A>(bias + at) : acc);
-      row = at + R;
-    }
+      Kernel<A, Q>::template chunk<several>(blocks, stride, std::min(parts - p, chunk_parts), x + p / chunk_parts,
+                                            x_stride, n, acc, ahead);
+    for (int c = 0; c < n; ++c)
+      if (alone)
+        y.row(c)[row] = acc[c].get(0) + (bias ? bias[row] : 0.f);
+      else
+        store<A>(y.row(c) + at, bias ? acc[c] + load<A>(bias + at) : acc[c]);
+    row = alone ? row + 1 : at + R;
   }
-}
-
-template <int most, class Fn>
-TMODEL_INLINE void visit_count(int n, Fn&& fn) noexcept {
-  if constexpr (most > 1)
-    if (n < most) return visit_count<most - 1>(n, fn);
-  fn(std::integral_constant<int, most>());
 }
 
 /// Adds to the sums of `groups` panels' rows, in y, what `parts` parts give; begins them or adds the bias if told so.
 template <int columns, class K, class A>
 TMODEL_INLINE void tile_outputs(const typename K::Panel* panels, int groups, int parts, const Q8Chunk* x, int stride,
-                                const HostRows<f32>& y, int first, int row, int end, bool begins,
-                                const f32* bias) noexcept {
+                                const HostRows<f32>& y, int first, int row, int end, bool begins, const f32* bias,
+                                auto before_each) noexcept {
   for (int g = 0; g < groups; ++g, row += K::rows, panels += panel_chunks) {
+    before_each();
     const int count = std::min(K::rows, end - row);
     Floats<A> acc[columns];
     for (int c = 0; c < columns; ++c) acc[c] = begins ? Floats<A>(0.f) : load_first<A>(y.row(first + c) + row, count);
@@ -70,6 +58,19 @@ TMODEL_INLINE void tile_outputs(const typename K::Panel* panels, int groups, int
       store_first<A>(y.row(first + c) + row, bias ? acc[c] + load_first<A>(bias + row, count) : acc[c], count);
   }
 }
+
+/// What the next panels are made of: fetched share by share while the present ones are multiplied.
+struct NextPanels {
+  const std::byte* first;
+  std::size_t stride, row_bytes;
+  int rows, shares;
+
+  TMODEL_INLINE void fetch(int share) const noexcept {
+    for (int r = rows * share / shares; r < rows * (share + 1) / shares; ++r)
+      for (std::size_t at = 0; at < row_bytes; at += cache_line)
+        fetch_ahead(first + static_cast<std::size_t>(r) * stride + at);
+  }
+};
 
 /// Output columns [begin, end) of many rows of activations: weights are unpacked into panels once for all of them.
 template <class A, class Q>
@@ -92,16 +93,20 @@ TMODEL_NOINLINE void quantized_rows(const HostMatrix<Q>& m, const Q8Chunk* x, in
                   std::min(here - p, chunk_parts), panels[g * panel_chunks + p / chunk_parts]);
         }
       const bool last = first + here == parts;
-      for (int c = 0, left = (y.n + widest - 1) / widest; c < y.n; --left) {  // as even as may be
-        const int n = (y.n - c + left - 1) / left;
-        const auto tiles = [&](auto columns) TMODEL_INLINE_LAMBDA {
-          tile_outputs<columns, K, A>(panels, groups, here,
-                                      x + static_cast<std::size_t>(c) * static_cast<std::size_t>(stride) + chunk,
-                                      stride, y, c, row, end, first == 0, last ? bias : nullptr);
-        };
-        visit_count<widest>(n, tiles);
-        c += n;
-      }
+      const int next_row = last ? row + panel_rows : row, next_first = last ? 0 : first + here;
+      const NextPanels next{
+          reinterpret_cast<const std::byte*>(m.data + static_cast<std::size_t>(next_row) * row_blocks +
+                                             static_cast<std::size_t>(next_first / chunk_parts * blocks_per_chunk)),
+          row_blocks * sizeof(typename Q::Block),
+          static_cast<std::size_t>(std::min(parts - next_first, panel_chunks * chunk_parts)) * part_len / Q::block_len *
+              sizeof(typename Q::Block),
+          std::min(end - next_row, panel_rows), groups * ((y.n + widest - 1) / widest)};
+      int share = 0;
+      for_columns<widest>(y.n, [&](auto columns, int c) TMODEL_INLINE_LAMBDA {
+        tile_outputs<columns, K, A>(
+            panels, groups, here, x + static_cast<std::size_t>(c) * static_cast<std::size_t>(stride) + chunk, stride, y,
+            c, row, end, first == 0, last ? bias : nullptr, [&] TMODEL_INLINE_LAMBDA { next.fetch(share++); });
+      });
     }
   }
 }
@@ -111,7 +116,9 @@ template <class A, class Q>
 void multiply_quantized(const HostMatrix<Q>& m, const Q8Chunk* x, int stride, const HostRows<f32>& y, const f32* bias,
                         int begin, int end) noexcept {
   if (y.n == 1)
-    quantized_row<A, Q>(m, x, y.data, bias, begin, end);
+    quantized_few<A, Q, false>(m, x, stride, y, bias, begin, end);
+  else if (y.n <= few_rows)
+    quantized_few<A, Q, true>(m, x, stride, y, bias, begin, end);
   else
     quantized_rows<A, Q>(m, x, stride, y, bias, begin, end);
 }

@@ -65,13 +65,13 @@ struct Kernel {
     }
   }
 
-  /// One row of activations.
-  static Floats<A> chunk(const typename Q::Block* blocks, std::size_t stride, int parts, const Q8Chunk& x,
-                         Floats<A> acc, const std::byte*&) noexcept {
+  /// n rows of activations, `x_stride` chunks apart, one of them if not `several`.
+  template <bool several>
+  static void chunk(const typename Q::Block* blocks, std::size_t stride, int parts, const Q8Chunk* x, int x_stride,
+                    int n, Floats<A>* acc, const std::byte*&) noexcept {
     Panel panel;
     fill(blocks, stride, rows, parts, panel);
-    tile<1>(&panel, parts, &x, 0, &acc);
-    return acc;
+    for (int c = 0; c < n; ++c) tile<1>(&panel, parts, x + c * x_stride, 0, acc + c);
   }
 
   /// acc[c] += the product of `parts` parts of panels with row c of activations; rows are `stride` chunks apart.
