@@ -6,6 +6,7 @@
 
 #include "tmodel/backends/cpu/convert.hpp"
 #include "tmodel/backends/cpu/math.hpp"
+#include "tmodel/backends/cpu/transpose.hpp"
 #include "tmodel/backends/host.hpp"
 #include "tmodel/quant/legacy.hpp"
 
@@ -13,7 +14,8 @@ namespace tmodel::inline v0::cpu {
 
 inline constexpr int key_segment = 512;  ///< positions whose sums are formed alone
 inline constexpr int key_block = 64;     ///< positions whose scores are merged at once
-inline constexpr int key_group = 8;      ///< positions converted to f32 at once
+template <class A>
+inline constexpr int key_group = 2 * lanes<A>;  ///< positions converted to f32 at once
 inline constexpr int max_head_dim = 1024;
 inline constexpr int tile_floats = 4096;  ///< elements of a tile's output, and
 inline constexpr int tile_states = 32;    ///< pairs (row, head) in it that share converted keys and values, at most
@@ -116,70 +118,100 @@ struct Segments {
   int first, count;
 };
 
-/// Dot products of `states` query heads with key_group keys of `stride` floats each, zero-padded.
-template <class A, int states>
-TMODEL_INLINE void score_group(const f32* const* q, const f32* keys, int stride, int head_dim,
-                               f32* const* scores) noexcept {
-  for (int j = 0; j < key_group; j += 4, keys += 4 * stride) {
-    Floats<A> acc[4 * states];
-    unroll<4 * states>([&](auto i) TMODEL_INLINE_LAMBDA { acc[i] = Floats<A>(0.f); });
-    const auto advance = [&](int e, auto load_q) TMODEL_INLINE_LAMBDA {
-      Floats<A> qs[states];
-      unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA { qs[s] = load_q(q[s] + e), pin<A>(qs[s]); });
-      unroll<4>([&](auto i) TMODEL_INLINE_LAMBDA {
-        Floats<A> k = load<A>(keys + i * stride + e);
-        pin<A>(k);
-        unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA { acc[4 * s + i] = fused<A>(qs[s], k, acc[4 * s + i]); });
-      });
-    };
+/// The cached vectors at `from`, as lanes: element e of all of them is at to[e * key_group].
+template <class A>
+TMODEL_INLINE void kv_read_transposed(KvType type, const std::byte* const (&from)[key_group<A>], int n,
+                                      f32* to) noexcept {
+  constexpr int w = lanes<A>;
+  const auto put = [&](int e, auto load_vector) TMODEL_INLINE_LAMBDA {
+    for (int half = 0; half < 2; ++half) {
+      Floats<A> v[w];
+      unroll<w>([&](auto i) TMODEL_INLINE_LAMBDA { v[i] = load_vector(half * w + i); });
+      transpose<A>(v);
+      unroll<w>([&](auto i) TMODEL_INLINE_LAMBDA { store<A>(to + (e + i) * key_group<A> + half * w, v[i]); });
+    }
+  };
+  const auto floats = [&]<class E>(E) TMODEL_INLINE_LAMBDA {
+    const auto at = [&](int i, int e) TMODEL_INLINE_LAMBDA { return reinterpret_cast<const E*>(from[i]) + e; };
     int e = 0;
-    for (; e + lanes<A> <= head_dim; e += lanes<A>)
-      advance(e, [](const f32* p) TMODEL_INLINE_LAMBDA { return load<A>(p); });
-    if (e < head_dim) advance(e, [=](const f32* p) { return load_some<A>(p, head_dim - e); });
-    unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA {
-      store_sums<A>(acc[4 * s], acc[4 * s + 1], acc[4 * s + 2], acc[4 * s + 3], scores[s] + j);
-    });
+    for (; e + w <= n; e += w) put(e, [&](int i) TMODEL_INLINE_LAMBDA { return widen<A>(at(i, e)); });
+    if (e < n) put(e, [&](int i) { return widen_some<A>(at(i, e), n - e); });
+  };
+  if (type == KvType::f32) return floats(f32());
+  if (type == KvType::f16) return floats(f16());
+  for (int b = 0; b * 32 < n; ++b) {
+    const auto block = [&](int i) TMODEL_INLINE_LAMBDA -> const Q8_0::Block& {
+      return reinterpret_cast<const Q8_0::Block*>(from[i])[b];
+    };
+    f32 d[key_group<A>];
+    for (int i = 0; i < key_group<A>; ++i) d[i] = to_f32(block(i).d);
+    for (int e = 0; e < 32; e += w)
+      put(32 * b + e, [&](int i) TMODEL_INLINE_LAMBDA { return Floats<A>(d[i]) * widen<A>(block(i).qs + e); });
   }
 }
 
-/// out += the sum of p[i] * values[i] for i in [begin, end), upwards.
-template <class A>
-TMODEL_INLINE void add_values(const f32* p, const f32* values, int stride, int from, int head_dim, int begin, int end,
-                              f32* out) noexcept {
-  const auto chain = [&](Floats<A> acc, int e) TMODEL_INLINE_LAMBDA {
-    for (int i = begin; i < end; ++i) acc = fused<A>(Floats<A>(p[i]), load<A>(values + i * stride + e), acc);
-    return acc;
+/// Dot products of `states` query heads with key_group keys, as kv_read_transposed() has them: a chain over the even
+/// elements, one over the odd.
+template <class A, int states>
+TMODEL_INLINE void score_group(const f32* const* q, const f32* keys, int head_dim, f32 (*scores)[key_block],
+                               int at) noexcept {
+  Floats<A> acc[4 * states];
+  unroll<4 * states>([&](auto i) TMODEL_INLINE_LAMBDA { acc[i] = Floats<A>(0.f); });
+  const auto advance = [&](auto chain, int e) TMODEL_INLINE_LAMBDA {
+    Floats<A> low = load<A>(keys + e * key_group<A>), high = load<A>(keys + e * key_group<A> + lanes<A>);
+    pin<A>(low), pin<A>(high);
+    unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA {
+      Floats<A> qs(q[s][e]);
+      pin<A>(qs);
+      acc[4 * s + 2 * chain] = fused<A>(qs, low, acc[4 * s + 2 * chain]);
+      acc[4 * s + 2 * chain + 1] = fused<A>(qs, high, acc[4 * s + 2 * chain + 1]);
+    });
   };
-  int e = from;
-  for (; e + lanes<A> <= head_dim; e += lanes<A>) store<A>(out + e, chain(load<A>(out + e), e));
-  if (e < head_dim) store_some<A>(out + e, chain(load_some<A>(out + e, head_dim - e), e), head_dim - e);
+  constexpr std::integral_constant<int, 0> even;
+  constexpr std::integral_constant<int, 1> odd;
+  int e = 0;
+  for (; e + 2 <= head_dim; e += 2) advance(even, e), advance(odd, e + 1);
+  if (e < head_dim) advance(even, e);
+  unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA {
+    store<A>(scores[s] + at, acc[4 * s] + acc[4 * s + 2]);
+    store<A>(scores[s] + at + lanes<A>, acc[4 * s + 1] + acc[4 * s + 3]);
+  });
 }
 
-/// The same for `states` query heads that see all key_group values.
+/// out += the sum of p[at + i] * values[i] for i in [begin, end), upwards, for `states` query heads. Values are
+/// `stride` floats apart, zero-padded.
 template <class A, int states>
-TMODEL_INLINE void add_value_group(const f32* const* p, const f32* values, int stride, int head_dim,
-                                   f32* const* out) noexcept {
-  constexpr int vectors = 4;
-  int e = 0;
-  for (; e + vectors * lanes<A> <= head_dim; e += vectors * lanes<A>) {
-    Floats<A> acc[states * vectors];
-    unroll<states * vectors>(
-        [&](auto i) TMODEL_INLINE_LAMBDA { acc[i] = load<A>(out[i / vectors] + e + i % vectors * lanes<A>); });
-    for (int i = 0; i < key_group; ++i) {
+TMODEL_INLINE void add_values(const f32 (*p)[key_block], int at, const f32* values, int stride, int head_dim, int begin,
+                              int end, f32* const* out) noexcept {
+  constexpr int most = 4;  // vectors of the output at a time
+  const auto chains = [&](auto vectors, int e, auto load_out, auto store_out) TMODEL_INLINE_LAMBDA {
+    constexpr int n = decltype(vectors)::value;
+    Floats<A> acc[states * n];
+    unroll<states * n>([&](auto i) TMODEL_INLINE_LAMBDA { acc[i] = load_out(out[i / n] + e + i % n * lanes<A>); });
+    for (int i = begin; i < end; ++i) {
       Floats<A> weight[states];
-      unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA { weight[s] = Floats<A>(p[s][i]), pin<A>(weight[s]); });
-      unroll<vectors>([&](auto k) TMODEL_INLINE_LAMBDA {
+      unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA { weight[s] = Floats<A>(p[s][at + i]), pin<A>(weight[s]); });
+      unroll<n>([&](auto k) TMODEL_INLINE_LAMBDA {
         Floats<A> v = load<A>(values + i * stride + e + k * lanes<A>);
         pin<A>(v);
-        unroll<states>(
-            [&](auto s) TMODEL_INLINE_LAMBDA { acc[s * vectors + k] = fused<A>(weight[s], v, acc[s * vectors + k]); });
+        unroll<states>([&](auto s) TMODEL_INLINE_LAMBDA { acc[s * n + k] = fused<A>(weight[s], v, acc[s * n + k]); });
       });
     }
-    unroll<states * vectors>(
-        [&](auto i) TMODEL_INLINE_LAMBDA { store<A>(out[i / vectors] + e + i % vectors * lanes<A>, acc[i]); });
-  }
-  for (int s = 0; s < states && e < head_dim; ++s)
-    add_values<A>(p[s], values, stride, e, head_dim, 0, key_group, out[s]);
+    unroll<states * n>([&](auto i) TMODEL_INLINE_LAMBDA { store_out(out[i / n] + e + i % n * lanes<A>, acc[i]); });
+  };
+  const auto whole = [&](auto vectors, int e) TMODEL_INLINE_LAMBDA {
+    chains(
+        vectors, e, [](const f32* o) TMODEL_INLINE_LAMBDA { return load<A>(o); },
+        [](f32* o, Floats<A> x) TMODEL_INLINE_LAMBDA { store<A>(o, x); });
+  };
+  constexpr std::integral_constant<int, 1> one;
+  int e = 0;
+  for (; e + most * lanes<A> <= head_dim; e += most * lanes<A>) whole(std::integral_constant<int, most>(), e);
+  for (; e + lanes<A> <= head_dim; e += lanes<A>) whole(one, e);
+  if (const int rest = head_dim - e; rest > 0)
+    chains(
+        one, e, [=](const f32* o) { return load_some<A>(o, rest); },
+        [=](f32* o, Floats<A> x) { store_some<A>(o, x, rest); });
 }
 
 /// Calls fn(number of states, the first) for groups of at most 3: 12 sums and what they are made of fill 16 registers.
@@ -204,46 +236,83 @@ struct SoftmaxState {
   f32 total = 0;
 };
 
-/// Turns the scores [a, b) of a block into weights, the rest of their vectors into 0, and merges their statistics.
-/// Returns what the sums so far have to be multiplied with.
-template <class A>
-TMODEL_INLINE f32 soften(f32* s, int a, int b, f32 scale, f32 softcap, bool first, SoftmaxState& state) noexcept {
-  using F = Floats<A>;
-  constexpr int w = lanes<A>;
-  const int begin = a / w * w, end = (b + w - 1) / w * w;
-  for (int i = begin; i < a; ++i) s[i] = s[a];  // so that whole vectors hold valid scores only
-  for (int i = b; i < end; ++i) s[i] = s[a];
-  F most(-HUGE_VALF);
-  for (int i = begin; i < end; i += w) {
-    F v = load<A>(s + i) * F(scale);
-    if (softcap != 0.f) v = F(softcap) * tanh<A>(v / F(softcap));
-    store<A>(s + i, v);
-    most = xsimd::max(most, v);
-  }
-  alignas(32) f32 lane[w];
-  store<A>(lane, most);
-  f32 largest = first ? lane[0] : state.largest;
-  for (int i = 0; i < w; ++i) largest = std::max(largest, lane[i]);
-  for (int i = begin; i < end; i += w) store<A>(s + i, exp<A>(load<A>(s + i) - F(largest)));
-  for (int i = begin; i < a; ++i) s[i] = 0.f;
-  for (int i = b; i < end; ++i) s[i] = 0.f;
-  F sum(0.f);
-  for (int i = begin; i < end; i += w) sum = sum + load<A>(s + i);
+/// The same of a tile's rows and heads while a segment is summed up: states are lanes, so that nothing waits for a
+/// single number.
+struct TileSoftmax {
+  alignas(cache_line) f32 largest[tile_states];
+  alignas(cache_line) f32 total[tile_states];
+  alignas(cache_line) f32 keep[tile_states];  ///< what the sums before the last block have to be multiplied with
 
-  f32 keep = 0.f;
-  if (!first) {
-    store<A>(lane, exp<A>(F(state.largest - largest)));
-    keep = lane[0];
+  TileSoftmax() noexcept {
+    std::fill_n(largest, tile_states, -std::numeric_limits<f32>::max());
+    std::fill_n(total, tile_states, 0.f);
   }
-  store<A>(lane, fused<A>(F(state.total), F(keep), F(sum_lanes<A>(sum))));
-  state.total = lane[0];
-  state.largest = largest;
-  return keep;
+};
+
+/// The scores [begin, end) of a block that a row sees; none if begin >= end.
+struct SeenKeys {
+  int begin, end;
+};
+
+/// Whole vectors of scores, scaled and capped.
+template <class A>
+TMODEL_INLINE void cap_scores(f32* s, SeenKeys seen, f32 scale, f32 softcap) noexcept {
+  using F = Floats<A>;
+  for (int i = seen.begin / lanes<A> * lanes<A>; i < seen.end; i += lanes<A>)
+    store<A>(s + i, F(softcap) * tanh<A>(load<A>(s + i) * F(scale) / F(softcap)));
 }
 
-/// Adds what alibi gives the keys at block + [a, b) to their scores.
-inline void add_alibi(f32* scores, int a, int b, f32 slope, pos_t block) noexcept {
-  for (int i = a; i < b; ++i) scores[i] += alibi_bias(slope, block + i);
+/// Scores of a vector's keys that are not seen get no weight.
+template <class A>
+TMODEL_INLINE void hide_unseen(f32* s, SeenKeys seen) noexcept {
+  for (int i = seen.begin; i % lanes<A> != 0;) s[--i] = -HUGE_VALF;
+  for (int i = seen.end; i % lanes<A> != 0; ++i) s[i] = -HUGE_VALF;
+}
+
+/// Turns `scale` times the scores of a block into weights and merges them into the running softmax of the tile's first
+/// `count` rows and heads.
+template <class A>
+TMODEL_INLINE void soften(f32 (*scores)[key_block], const SeenKeys* seen, int count, f32 scale,
+                          TileSoftmax& state) noexcept {
+  using F = Floats<A>;
+  constexpr int w = lanes<A>;
+  for (int first = 0; first < count; first += w) {
+    const auto each = [&](F absent, auto of_row) TMODEL_INLINE_LAMBDA {  // of w rows, as lanes
+      std::array<F, w> v;
+      for (int i = 0; i < w; ++i) {
+        v[i] = absent;
+        if (first + i < count)
+          for (int at = seen[first + i].begin / w * w; at < seen[first + i].end; at += w)
+            v[i] = of_row(first + i, scores[first + i] + at, v[i]);
+      }
+      transpose<A>(v);
+      return v;
+    };
+    const auto most = each(F(-HUGE_VALF), [&](int, f32* s, F so_far) TMODEL_INLINE_LAMBDA {
+      const F score = load<A>(s) * F(scale);
+      store<A>(s, score);
+      return xsimd::max(so_far, score);
+    });
+    const F before = load<A>(state.largest + first);
+    F largest = before;
+    for (const F& v : most) largest = xsimd::max(largest, v);
+    store<A>(state.largest + first, largest);
+    const auto sums = each(F(0.f), [&](int row, f32* s, F so_far) TMODEL_INLINE_LAMBDA {
+      const F weight = exp<A>(load<A>(s) - F(state.largest[row]));
+      store<A>(s, weight);
+      return so_far + weight;
+    });
+    F sum = (sums[0] + sums[2]) + (sums[1] + sums[3]);
+    if constexpr (w == 8) sum = sum + ((sums[4] + sums[6]) + (sums[5] + sums[7]));
+    const F keep = exp<A>(before - largest);
+    store<A>(state.keep + first, keep);
+    store<A>(state.total + first, fused<A>(load<A>(state.total + first), keep, sum));
+  }
+}
+
+/// Adds what alibi gives the keys behind `block` to their scores.
+inline void add_alibi(f32* scores, SeenKeys seen, f32 slope, pos_t block) noexcept {
+  for (int i = seen.begin; i < seen.end; ++i) scores[i] += alibi_bias(slope, block + i);
 }
 
 /// Merges the sums of later keys, [d], into those of earlier ones.
@@ -274,64 +343,61 @@ template <class A>
 TMODEL_NOINLINE void attend_segment(const HostKv& kv, const AttentionShape& shape, const AttentionTile& t, pos_t begin,
                                     f32* out, int row_stride, SoftmaxState* states) noexcept {
   const int d = shape.head_dim, stride = (d + lanes<A> - 1) / lanes<A> * lanes<A>, count = t.rows * t.heads;
-  alignas(cache_line) f32 group[key_group * max_head_dim];
+  constexpr int group_len = key_group<A>;
+  alignas(cache_line) f32 group[group_len * max_head_dim];
   alignas(cache_line) f32 scores[tile_states][key_block];
   const f32* q[tile_states];
-  f32 *outs[tile_states], *at_scores[tile_states];
+  f32* outs[tile_states];
   for (int s = 0; s < count; ++s) {
     const int r = s / t.heads, h = s % t.heads;
     q[s] = t.q + static_cast<std::ptrdiff_t>(r) * t.row_stride + h * d;
     outs[s] = out + static_cast<std::ptrdiff_t>(r) * row_stride + h * d;
-    states[s] = {};
+    std::fill_n(outs[s], d, 0.f);
   }
+  TileSoftmax softmax;
 
   const auto first_key = [&](int r) { return std::max(t.first_key(r, shape.window), begin); };
   const auto end_key = [&](int r) { return std::min(t.end_key(r), begin + key_segment); };
   const pos_t lowest = first_key(0), end = end_key(t.rows - 1);
-  // Converts positions [at, at + key_group); those outside of what the tile sees repeat its outermost ones.
+  // Those outside of what the tile sees repeat its outermost ones.
+  const auto position = [&](const HostLane& lane, pos_t at) { return lane.at(std::clamp(at, lowest, end - 1)); };
   const HostLane keys = kv.lane(kv.keys, shape, t.kv_head), values = kv.lane(kv.values, shape, t.kv_head);
-  const auto convert = [&](const HostLane& lane, pos_t at) {
-    for (int i = 0; i < key_group; ++i)
-      kv_read<A>(kv.shape.type, lane.at(std::clamp(at + i, lowest, end - 1)), d, group + i * stride);
-  };
-  const auto point_at = [&](int offset) {
-    for (int s = 0; s < count; ++s) at_scores[s] = scores[s] + offset;
-  };
 
   for (pos_t block = lowest / key_block * key_block; block < end; block += key_block) {
-    const pos_t low = std::max(lowest, block) / key_group * key_group, high = std::min(end, block + key_block);
-    for (pos_t at = low; at < high; at += key_group) {
-      convert(keys, at);
-      point_at(at - block);
-      in_threes(count,
-                [&](auto n, int s) TMODEL_INLINE_LAMBDA { score_group<A, n>(q + s, group, stride, d, at_scores + s); });
+    const pos_t low = std::max(lowest, block) / group_len * group_len, high = std::min(end, block + key_block);
+    for (pos_t at = low; at < high; at += group_len) {
+      const std::byte* from[group_len];
+      for (int i = 0; i < group_len; ++i) from[i] = position(keys, at + i);
+      kv_read_transposed<A>(kv.shape.type, from, d, group);
+      in_threes(count, [&](auto n, int s)
+                           TMODEL_INLINE_LAMBDA { score_group<A, n>(q + s, group, d, scores + s, at - block); });
     }
+    SeenKeys seen[tile_states];
     for (int s = 0; s < count; ++s) {
-      const int r = s / t.heads, a = std::max(first_key(r) - block, 0), b = std::min(end_key(r) - block, key_block);
-      if (a >= b) continue;
-      const bool first = states[s].total == 0.f;
-      if (shape.alibi) add_alibi(scores[s], a, b, alibi_slope(t.head + s % t.heads, shape.heads), block);
-      const f32 keep = soften<A>(scores[s], a, b, shape.scale, shape.softcap, first, states[s]);
-      if (first)
-        std::fill_n(outs[s], d, 0.f);
-      else if (keep != 1.f)
-        scale_vector<A>(outs[s], d, keep);
+      const int r = s / t.heads;
+      seen[s] = {std::max(first_key(r) - block, 0), std::min(end_key(r) - block, key_block)};
+      if (shape.alibi) add_alibi(scores[s], seen[s], alibi_slope(t.head + s % t.heads, shape.heads), block);
+      if (shape.softcap != 0.f) cap_scores<A>(scores[s], seen[s], shape.scale, shape.softcap);
+      hide_unseen<A>(scores[s], seen[s]);
     }
-    for (pos_t at = low; at < high; at += key_group) {
-      convert(values, at);
-      point_at(at - block);
-      if (at >= first_key(t.rows - 1) && at + key_group <= end_key(0)) {
+    soften<A>(scores, seen, count, shape.softcap != 0.f ? 1.f : shape.scale, softmax);
+    for (int s = 0; s < count; ++s)
+      if (softmax.keep[s] != 1.f) scale_vector<A>(outs[s], d, softmax.keep[s]);
+    for (pos_t at = low; at < high; at += group_len) {
+      for (int i = 0; i < group_len; ++i) kv_read<A>(kv.shape.type, position(values, at + i), d, group + i * stride);
+      if (at >= first_key(t.rows - 1) && at + group_len <= end_key(0)) {
         in_threes(count, [&](auto n, int s) TMODEL_INLINE_LAMBDA {
-          add_value_group<A, n>(at_scores + s, group, stride, d, outs + s);
+          add_values<A, n>(scores + s, at - block, group, stride, d, 0, group_len, outs + s);
         });
         continue;
       }
       for (int s = 0; s < count; ++s) {  // a value that a row does not see might be infinite
-        const int r = s / t.heads, a = std::max(first_key(r) - at, 0), b = std::min(end_key(r) - at, key_group);
-        if (a < b) add_values<A>(at_scores[s], group, stride, 0, d, a, b, outs[s]);
+        const int r = s / t.heads, a = std::max(first_key(r) - at, 0), b = std::min(end_key(r) - at, group_len);
+        if (a < b) add_values<A, 1>(scores + s, at - block, group, stride, d, a, b, outs + s);
       }
     }
   }
+  for (int s = 0; s < count; ++s) states[s] = {softmax.largest[s], softmax.total[s]};
 }
 
 /// out = softmax(scale * q kT) v for every row and head of the tile.

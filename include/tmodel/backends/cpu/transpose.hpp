@@ -5,9 +5,10 @@
 
 namespace tmodel::inline v0::cpu {
 
-/// Lane i of vector k becomes lane k of vector i. Bits are moved, whatever they mean.
+/// v: an array of as many vectors as they have lanes. Lane i of vector k becomes lane k of vector i. Bits are moved,
+/// whatever they mean.
 template <class A>
-TMODEL_INLINE void transpose(Floats<A> (&v)[lanes<A>]) noexcept {
+TMODEL_INLINE void transpose(auto& v) noexcept {
 #if TMODEL_CPU_AVX2
   if constexpr (std::is_same_v<A, avx2>) {
     __m256 a[8], b[8];
