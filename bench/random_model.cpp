@@ -19,18 +19,21 @@ namespace {
 
 using namespace tmodel;
 
-/// Sizes from the config.json of each model; every one ties its head to its embedding.
+/// Sizes from the config.json of each model.
 struct Shape {
   std::string_view name, architecture;
   int dim, layers, heads, kv_heads, head_dim, ffn_dim, vocab, context;
   f32 theta, eps;
   bool qkv_bias;
+  bool own_head = false;  ///< a head that is not the embedding
 };
-// Llama 3.2's rope factors are left out: the work per token is the same without them.
-constexpr Shape shapes[] = {{"smollm2-135m", "llama", 576, 30, 9, 3, 64, 1536, 49152, 8192, 100000, 1e-5f, false},
-                            {"qwen2.5-0.5b", "qwen2", 896, 24, 14, 2, 64, 4864, 151936, 32768, 1e6f, 1e-6f, true},
-                            {"llama-3.2-1b", "llama", 2048, 16, 32, 8, 64, 8192, 128256, 131072, 500000, 1e-5f, false},
-                            {"qwen2.5-1.5b", "qwen2", 1536, 28, 12, 2, 128, 8960, 151936, 32768, 1e6f, 1e-6f, true}};
+// Llama 3.1's rope factors are left out: the work per token is the same without them.
+constexpr Shape shapes[] = {
+    {"smollm2-135m", "llama", 576, 30, 9, 3, 64, 1536, 49152, 8192, 100000, 1e-5f, false},
+    {"qwen2.5-0.5b", "qwen2", 896, 24, 14, 2, 64, 4864, 151936, 32768, 1e6f, 1e-6f, true},
+    {"llama-3.2-1b", "llama", 2048, 16, 32, 8, 64, 8192, 128256, 131072, 500000, 1e-5f, false},
+    {"qwen2.5-1.5b", "qwen2", 1536, 28, 12, 2, 128, 8960, 151936, 32768, 1e6f, 1e-6f, true},
+    {"llama-3.1-8b", "llama", 4096, 32, 32, 8, 128, 14336, 128256, 131072, 500000, 1e-5f, false, true}};
 
 using FormatId = std::uint32_t;
 
@@ -101,7 +104,8 @@ std::vector<Tensor> tensors_of(const Shape& s, const Recipe& recipe) {
   const auto vector = [&](std::string name, int n, Fill fill) {
     all.push_back({std::move(name), 0, n, F32::gguf_id, fill});
   };
-  matrix("token_embd.weight", s.vocab, s.dim, recipe.head);
+  matrix("token_embd.weight", s.vocab, s.dim, s.own_head ? recipe.body : recipe.head);
+  if (s.own_head) matrix("output.weight", s.vocab, s.dim, recipe.head);
   vector("output_norm.weight", s.dim, Fill::ones);
   for (int i = 0; i < s.layers; ++i) {
     const std::string at = "blk." + std::to_string(i) + ".";
