@@ -239,6 +239,7 @@ struct AttentionCase {
   bool rotate = false;
   RopeFrequencies frequencies;
   f32 score_scale = 1.f;  ///< of the queries
+  pos_t infinite = -1;    ///< a position of the first session whose key and value are not finite
 };
 
 /// Query, key and value of a position of a session depend on nothing else: cases that cut sessions differently agree.
@@ -264,6 +265,11 @@ std::vector<f32> run_attention(const AttentionCase& c, int threads) {
     qs.push_back(normal_table(longest, q_columns, 100 + seed, c.score_scale));
     ks.push_back(normal_table(longest, kv_columns, 200 + seed));
     vs.push_back(normal_table(longest, kv_columns, 300 + seed));
+    if (s == 0 && c.infinite >= 0) {
+      const auto at = static_cast<std::ptrdiff_t>(c.infinite) * kv_columns;
+      std::fill_n(ks[0].values.begin() + at, kv_columns, HUGE_VALF);
+      std::fill_n(vs[0].values.begin() + at, kv_columns, -HUGE_VALF);
+    }
     const Table* all[3] = {&qs.back(), &ks.back(), &vs.back()};
     for (int i = 0; i < 3; ++i)
       now[i].values.insert(now[i].values.end(), all[i]->row(c.spans[s].position),

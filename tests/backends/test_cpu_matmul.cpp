@@ -233,6 +233,19 @@ TYPED_TEST(CpuMatmul, outputs_keep_their_bits_alone_in_a_batch_and_on_any_thread
   }
 }
 
+TEST(cpu_matmul, a_sum_that_underflows_keeps_its_sign_in_every_kernel) {
+  for (const int columns : {8, 100}) {
+    const std::vector<F32::Block> w(static_cast<std::size_t>(columns), -1e-30f);
+    for (const int rows : {1, 3, 4, 9}) {
+      const Table x{rows, columns, std::vector<f32>(static_cast<std::size_t>(rows * columns), 1e-30f)};
+      for (const f32 y : run_matmul<Cpu, F32>(w, 1, x, {}, 1))
+        EXPECT_EQ(std::signbit(y),
+                  std::signbit(run_matmul<Cpu, F32>(w, 1, {1, columns, {x.row(0), x.row(1)}}, {}, 1)[0]))
+            << rows << " rows of " << columns;
+    }
+  }
+}
+
 TYPED_TEST(CpuMatmul, what_is_not_a_number_shows_in_its_row_only) {
   using Q = TypeParam;
   const auto w = random_weights<Q>(5 * 256 / Q::block_len, 35);

@@ -156,11 +156,32 @@ TEST(cpu_ops, attention_follows_the_reference_around_the_borders_of_segments) {
 }
 
 TEST(cpu_ops, attention_takes_every_head_size_and_group) {
-  for (const int head_dim : {4, 8, 12, 24, 48, 64, 80, 96, 128, 256})
+  for (const int head_dim : {4, 7, 8, 12, 24, 33, 48, 64, 80, 96, 128, 256})
     for (const auto& [heads, kv_heads] : {std::pair{4, 4}, {4, 1}, {6, 3}, {7, 1}, {40, 1}}) {
       const AttentionCase c = attention_case(heads, kv_heads, head_dim, {{19, 60}});
       EXPECT_LE(largest_error(run_attention<Cpu>(c, 2), run_attention<Exact>(c, 1)), attention_tolerance)
           << head_dim << " " << heads << "/" << kv_heads;
+    }
+  for (const int head_dim : {1023, 1024}) {
+    const AttentionCase c = attention_case(2, 1, head_dim, {{3, 20}});
+    EXPECT_LE(largest_error(run_attention<Cpu>(c, 2), run_attention<Exact>(c, 1)), attention_tolerance) << head_dim;
+  }
+}
+
+TEST(cpu_ops, what_is_infinite_in_a_key_or_value_shows_in_the_rows_that_see_it_only) {
+  for (const KvType type : {KvType::f32, KvType::f16})
+    for (const pos_t bad : {80, 90, 91}) {
+      AttentionCase c = attention_case(3, 1, 64, {{40, 60}, {5, 0}});
+      c.type = type;
+      const auto without = run_attention<Cpu>(c, 2);
+      c.infinite = bad;
+      const auto with = run_attention<Cpu>(c, 2);
+      for (int r = 0; r < 45; ++r)
+        for (std::size_t i = static_cast<std::size_t>(r) * 192; i < static_cast<std::size_t>(r + 1) * 192; ++i)
+          if (r < 40 && 60 + r >= bad)
+            ASSERT_FALSE(std::isfinite(with[i])) << r;
+          else
+            ASSERT_EQ(std::bit_cast<std::uint32_t>(with[i]), std::bit_cast<std::uint32_t>(without[i])) << r;
     }
 }
 
@@ -192,6 +213,15 @@ TEST(cpu_ops, attention_windows_that_begin_and_end_in_any_segment) {
       c.spans = {{20, length - 20}};  // rows of one tile whose windows begin in different segments
       EXPECT_LE(largest_error(run_attention<Cpu>(c, 2), run_attention<Exact>(c, 1)), attention_tolerance)
           << window << " " << length;
+    }
+}
+
+TEST(cpu_ops, windows_that_leave_blocks_to_some_rows_of_a_tile) {
+  for (const int heads : {1, 3})
+    for (const int window : {7, 25}) {
+      AttentionCase c = attention_case(heads, 1, 32, {{32, 64}});
+      c.shape.window = window;
+      EXPECT_LE(largest_error(run_attention<Cpu>(c, 1), run_attention<Exact>(c, 1)), attention_tolerance) << window;
     }
 }
 

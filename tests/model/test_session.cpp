@@ -25,7 +25,8 @@ TYPED_TEST(SessionTest, planned_bytes_are_the_bytes_that_are_taken) {
   const auto facts = family_facts<LlamaTraits, B>();
   tiny::Data data;
   const TensorSource source = tiny::source<LlamaTraits, F32>(this->sizes, data);
-  EXPECT_EQ(tiny::must(Model<B>::plan(facts, source, this->model->config(), MissingFormat::refuse)), this->model->use());
+  ModelConfig config = this->model->config();
+  EXPECT_EQ(tiny::must(Model<B>::plan(facts, source, config, MissingFormat::refuse)), this->model->use());
   for (const KvType kv : {KvType::f32, KvType::f16})
     for (const int context : {16, 100}) {
       const auto options =
@@ -128,6 +129,21 @@ TYPED_TEST(SessionTest, sessions_of_one_model_run_on_several_threads) {
     });
   for (auto& t : threads) t.join();
   EXPECT_EQ(equal, 4);
+}
+
+struct HalfOnly : FormatSet<F16> {};
+
+TEST(ConvertedWeights, products_have_what_the_converted_weights_read) {
+  using B = CpuSimd<f32, cpu::default_arch, HalfOnly>;
+  tiny::Data data;
+  const tiny::Sizes sizes;
+  const auto model =
+      tiny::load<LlamaTraits, B>(tiny::source<LlamaTraits, Q8_0>(sizes, data), {}, MissingFormat::convert_to_f16);
+  EXPECT_EQ(model->config().acts, Acts::floats);
+  const auto ids = tiny::prompt(12, sizes.vocab);
+  auto whole = tiny::must(Session<B>::make(*model, {.context = 16, .chunk = 12}));
+  auto single = tiny::must(Session<B>::make(*model, {.context = 16, .chunk = 1}));
+  EXPECT_EQ(tiny::all_logits(whole, ids), tiny::all_logits(single, ids));
 }
 
 TYPED_TEST(SessionTest, batch_refuses_what_it_cannot_step) {

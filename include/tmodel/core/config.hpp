@@ -74,7 +74,7 @@ struct ModelConfig {
   std::vector<std::string>
       ignored_tensors;           ///< ends of names, or beginnings that end in a dot, of tensors without a use
   bool f32_weights = false;      ///< as stored; decides the default of the cache
-  Acts acts = Acts::none;        ///< what products with the file's matrices read
+  Acts acts = Acts::none;        ///< what products with the loaded matrices read; known since Model::plan()
   std::vector<LayerPlan> plans;  ///< [layers], from the family's plan()
 };
 

@@ -16,7 +16,8 @@
 namespace tmodel::inline v0 {
 
 /// Somebody's threads. run() calls fn(arg, i) once for every i in [0, tasks), in any order and on any thread, and
-/// returns when all have returned. An empty Executor runs everything on the calling thread.
+/// returns when all have returned. An empty Executor runs everything on the calling thread. A task of CpuSimd takes up
+/// to 128 KB of stack.
 struct Executor {
   void* self = nullptr;
   int lanes = 1;  ///< how many tasks may run at once; work is cut into about this many pieces

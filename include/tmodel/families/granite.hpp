@@ -24,7 +24,7 @@ struct GraniteTraits {
     c.residual_scale = static_cast<f32>(r.number(Key{"residual_multiplier", "residual_scale"}, 1));
     c.logit_scale = static_cast<f32>(1.0 / r.positive(Key{"logits_scaling", "logit_scale"}, 1));
     const f64 unset = r.gguf() ? static_cast<f64>(c.attention_scale) : 1.0;  // config.json's default is no scale at all
-    c.attention_scale = static_cast<f32>(r.number(Key{"attention_multiplier", "attention.scale"}, unset));
+    c.attention_scale = static_cast<f32>(r.positive(Key{"attention_multiplier", "attention.scale"}, unset));
     return r.result(std::move(c));
   }
   static LayerPlan plan(const ModelConfig&, int layer) { return {.layer = layer}; }

@@ -132,9 +132,6 @@ inline expected<ModelConfig> read_model_config(const FamilyData& family, const T
     for (const int length : {1, c.max_positions}) TMODEL_CHECK(rope_frequencies(rope, c.rotary_dim, length));
   const TensorInfo* k = finder.find(Role::k, 0) != nullptr ? finder.find(Role::k, 0) : finder.find(Role::qkv, 0);
   c.f32_weights = k != nullptr && k->format == F32::gguf_id;
-  for (const TensorInfo& t : source.tensors)
-    if (const FormatTraits* format = find_format(t.format); format != nullptr && t.rank > 1)
-      c.acts = c.acts | format->acts;
   return c;
 }
 

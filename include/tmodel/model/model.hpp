@@ -36,12 +36,14 @@ class Model {
  public:
   using Facts = FamilyFacts<B>;
 
-  /// Bytes that load() will take, without reading weights.
-  static expected<MemoryUse> plan(const Facts& facts, const TensorSource& source, const ModelConfig& config, MissingFormat missing) {
+  /// Bytes that load() will take, without reading weights. Sets config.acts, which a session's plan depends on.
+  static expected<MemoryUse> plan(const Facts& facts, const TensorSource& source, ModelConfig& config,
+                                  MissingFormat missing) {
     auto arena = B::Arena::counting();
     Loader<B> loader(source, config, facts.specs[static_cast<std::size_t>(config.variant)], facts.tensor_names, missing,
                      arena);
-    TMODEL_CHECK(loader.load());
+    TMODEL_TRY(const Weights<B> weights, loader.load());
+    config.acts = weights.acts();
     return arena.use();
   }
 

@@ -63,6 +63,16 @@ struct Weights {
   std::vector<LayerWeights<B>> layers;
   NormWeights<typename B::Vec> output_norm;
   Linear<B> output;  ///< [V, d]; the embedding's handle when tied
+
+  /// What all products read.
+  Acts acts() const noexcept {
+    Acts all = output.acts();
+    for (const LayerWeights<B>& l : layers) {
+      for (const Linear<B>* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down, &l.router}) all = all | w->acts();
+      for (const ExpertLinear<B>* w : {&l.expert_gate, &l.expert_up, &l.expert_down}) all = all | w->acts();
+    }
+    return all;
+  }
 };
 
 }  // namespace tmodel::inline v0

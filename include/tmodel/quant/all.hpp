@@ -22,14 +22,13 @@ struct FormatTraits {
   std::string_view name;
   std::size_t block_len;    ///< elements along a row
   std::size_t block_bytes;  ///< of one block
-  Acts acts;                ///< what a product with it reads
 };
 
 namespace detail {
 template <class... Qs>
 constexpr auto traits_of(FormatSet<Qs...>) {
   return std::array<FormatTraits, sizeof...(Qs)>{
-      {{Qs::gguf_id, Qs::name, Qs::block_len, sizeof(typename Qs::Block), Qs::acts}...}};
+      {{Qs::gguf_id, Qs::name, Qs::block_len, sizeof(typename Qs::Block)}...}};
 }
 inline constexpr auto all_traits = traits_of(AllFormats{});
 }  // namespace detail

@@ -249,7 +249,7 @@ struct TileSoftmax {
   }
 };
 
-/// The scores [begin, end) of a block that a row sees; none if begin >= end.
+/// The scores [begin, end) of a block that a row sees; {0, 0} if none.
 struct SeenKeys {
   int begin, end;
 };
@@ -376,6 +376,7 @@ TMODEL_NOINLINE void attend_segment(const HostKv& kv, const AttentionShape& shap
     for (int s = 0; s < count; ++s) {
       const int r = s / t.heads;
       seen[s] = {std::max(first_key(r) - block, 0), std::min(end_key(r) - block, key_block)};
+      if (seen[s].begin >= seen[s].end) seen[s] = {0, 0};
       if (shape.alibi) add_alibi(scores[s], seen[s], alibi_slope(t.head + s % t.heads, shape.heads), block);
       if (shape.softcap != 0.f) cap_scores<A>(scores[s], seen[s], shape.scale, shape.softcap);
       hide_unseen<A>(scores[s], seen[s]);

@@ -66,15 +66,16 @@ TMODEL_NOINLINE void dense_outputs(const E* w, int columns, const f32* x, f32* y
       for (int r = 0; r < rows; ++r) sums[r] = sum_lanes<A>(acc[r]);
     for (int r = 0; r < rows; ++r) total[r] = from == 0 ? sums[r] : total[r] + sums[r];
   }
-  for (int r = 0; r < rows; ++r) y[row + r] = total[r] + (bias ? bias[row + r] : 0.f);
+  for (int r = 0; r < rows; ++r) y[row + r] = bias ? total[r] + bias[row + r] : total[r];  // 0 more makes -0 a 0
 }
 
-/// A row of activations by lanes: for each step, the elements of lane 0, of lane 1 and so on; elements behind the row's
-/// end are 0.
+/// Elements of a row of activations by lanes.
 template <class A>
 constexpr int lane_row_size(int columns) noexcept {
   return (columns + lanes<A> - 1) / lanes<A> * lanes<A>;
 }
+
+/// A row by lanes: for each step, the elements of lane 0, of lane 1 and so on; elements behind the row's end are 0.
 template <class A>
 TMODEL_NOINLINE void arrange_lanes(const f32* x, int columns, f32* to) noexcept {
   constexpr int L = lanes<A>;
