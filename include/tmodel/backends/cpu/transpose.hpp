@@ -9,7 +9,7 @@ namespace tmodel::inline v0::cpu {
 template <class A>
 TMODEL_INLINE void transpose(Floats<A> (&v)[lanes<A>]) noexcept {
 #if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>) {
+  if constexpr (has_avx2<A>) {
     __m256 a[8], b[8];
     unroll<4>([&](auto i) TMODEL_INLINE_LAMBDA {
       a[2 * i] = _mm256_unpacklo_ps(v[2 * i], v[2 * i + 1]);
