@@ -1,7 +1,7 @@
 #pragma once
 // Products of integers by the instructions that add four products of bytes to a sum of 32 bits: codes have no sign, 8
 // bits do not saturate, nothing is widened. Kernels are templates over an arch's operations, so that a test can bring
-// its own in plain code (tests/vnni).
+// its own in plain code (tests/dot_products).
 
 #include "tmodel/backends/cpu/codes_x86.hpp"
 #include "tmodel/backends/cpu/transpose.hpp"

@@ -84,7 +84,7 @@ template <class A, class Q>
 TMODEL_NOINLINE void quantized_rows(const HostMatrix<Q>& m, const Q8Chunk* x, int stride, const HostRows<f32>& y,
                                     const f32* bias, int begin, int end) noexcept {
   using K = Kernel<A, Q>;
-  constexpr int R = K::tile_rows, widest = 6;
+  constexpr int R = K::tile_rows, widest = 6, narrowest = 4;
   constexpr int blocks_per_chunk = chunk_len / static_cast<int>(Q::block_len);
   const std::size_t row_blocks = static_cast<std::size_t>(m.columns) / Q::block_len;
   const int parts = m.columns / part_len;
@@ -109,7 +109,8 @@ TMODEL_NOINLINE void quantized_rows(const HostMatrix<Q>& m, const Q8Chunk* x, in
               sizeof(typename Q::Block),
           std::min(end - next_row, panel_rows), groups * ((y.n + widest - 1) / widest)};
       int share = 0;
-      for_columns<widest>(y.n, [&](auto columns, int c) TMODEL_INLINE_LAMBDA {
+      static_assert((few_rows + 1) / 2 >= narrowest && (2 * widest + 1) / 3 >= narrowest);  // 9 rows are 5 + 4
+      for_columns<widest, narrowest>(y.n, [&](auto columns, int c) TMODEL_INLINE_LAMBDA {
         tile_outputs<columns, K, A>(
             panels, groups, here, x + static_cast<std::size_t>(c) * static_cast<std::size_t>(stride) + chunk, stride, y,
             c, row, end, first == 0, last ? bias : nullptr, [&]() TMODEL_INLINE_LAMBDA { next.fetch(share++); });

@@ -45,19 +45,20 @@ TMODEL_INLINE Floats<A> load_first(const f32* p, int n) noexcept {
   return n >= lanes<A> ? load<A>(p) : load_some<A>(p, n);
 }
 
-template <int most, class Fn>
+template <int most, int least, class Fn>
 TMODEL_INLINE void visit_count(int n, Fn&& fn) noexcept {
-  if constexpr (most > 1)
-    if (n < most) return visit_count<most - 1>(n, fn);
+  if constexpr (most > least)
+    if (n < most) return visit_count<most - 1, least>(n, fn);
   fn(std::integral_constant<int, most>());
 }
 
-/// fn(count, first) for n columns in turn, count <= most at a time and as even as may be.
-template <int most, class Fn>
+/// fn(count, first) for n columns in turn, least <= count <= most at a time and as even as may be. n is one that can be
+/// cut so; counts that never are need not be compiled.
+template <int most, int least = 1, class Fn>
 TMODEL_INLINE void for_columns(int n, Fn&& fn) noexcept {
   for (int first = 0, left = (n + most - 1) / most; left > 0; --left) {
     const int count = (n - first + left - 1) / left;
-    visit_count<most>(count, [&](auto columns) TMODEL_INLINE_LAMBDA { fn(columns, first); });
+    visit_count<most, least>(count, [&](auto columns) TMODEL_INLINE_LAMBDA { fn(columns, first); });
     first += count;
   }
 }
