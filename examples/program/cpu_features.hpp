@@ -5,7 +5,7 @@
 
 namespace program {
 
-enum CpuFeature : unsigned { avx2 = 1, fma = 2, avx512f = 4, avx512bw = 8, avx512vl = 16, avx512dq = 32, avx512vnni = 64, bmi2 = 128 };
+enum CpuFeature : unsigned { avx2 = 1, fma = 2, avx512f = 4, avx512bw = 8, avx512vl = 16, avx512dq = 32, avx512vnni = 64, bmi2 = 128, avxvnni = 256 };
 
 constexpr unsigned compiled_for() {
   unsigned bits = 0;
@@ -32,6 +32,9 @@ constexpr unsigned compiled_for() {
 #endif
 #if defined(__AVX512VNNI__)
   bits |= avx512vnni;
+#endif
+#if defined(__AVXVNNI__)
+  bits |= avxvnni;
 #endif
   return bits;
 }

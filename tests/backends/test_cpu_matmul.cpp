@@ -1,10 +1,9 @@
 // CpuSimd's matrix products: every format against dot_q8 and Reference<f64>, sizes around every border, saturation, and
 // that an output's bits depend on nothing but its row of weights and its row of activations.
 
-#include "backends/op_cases.hpp"
+#include "backends/weights.hpp"
 #include "tmodel/backends/cpu_simd.hpp"
 #include "tmodel/backends/reference.hpp"
-#include "tmodel/quant/dot_reference.hpp"
 
 namespace tmodel::testing {
 namespace {
@@ -24,31 +23,6 @@ struct Names {
     return std::string(Q::name);
   }
 };
-
-/// Arbitrary codes with usable scales.
-template <class Q>
-std::vector<typename Q::Block> random_weights(std::size_t blocks, unsigned seed) {
-  std::mt19937 bits(seed);
-  std::vector<typename Q::Block> w(blocks);
-  if constexpr (Q::block_len == 1) {
-    const Table values = normal_table(1, static_cast<int>(blocks), seed, 0.05f);
-    Q::quantize(values.values, w.data());
-  } else {
-    for (auto& block : w) {
-      unsigned char bytes[sizeof block];
-      for (unsigned char& byte : bytes) byte = static_cast<unsigned char>(bits() >> 13);
-      std::memcpy(&block, bytes, sizeof block);
-      const auto scale = [&] { return static_cast<f32>(100u + bits() % 1000u) * (bits() % 2 ? 1e-5f : -1e-5f); };
-      if constexpr (std::is_same_v<Q, MXFP4>)
-        block.e = static_cast<std::uint8_t>(115 + bits() % 9);
-      else
-        block.d = to_f16(scale());
-      if constexpr (requires { block.m; }) block.m = to_f16(scale());
-      if constexpr (requires { block.dmin; }) block.dmin = to_f16(scale());
-    }
-  }
-  return w;
-}
 
 template <class Q>
 class CpuMatmul : public ::testing::Test {};
@@ -139,19 +113,9 @@ TYPED_TEST(CpuMatmul, outputs_of_integer_products_are_those_of_dot_q8_bit_for_bi
     for (const int columns : column_counts<Q>())
       for (const int rows : {1, 2, 8, 9, 13})
         for (const int outputs : {3, 8, 37}) {
-          const auto row_blocks = static_cast<std::size_t>(columns) / Q::block_len;
-          const auto w = random_weights<Q>(static_cast<std::size_t>(outputs) * row_blocks, 8);
+          const auto w = random_weights<Q>(static_cast<std::size_t>(outputs * columns) / Q::block_len, 8);
           const Table x = normal_table(rows, columns, 9);
-          const auto got = run_matmul<Cpu, Q>(w, outputs, x, {}, 2);
-          std::vector<Q8Block> quantised(static_cast<std::size_t>(columns) / q8_block_len);
-          for (int r = 0; r < rows; ++r) {
-            quantize_row({x.row(r), static_cast<std::size_t>(columns)}, quantised.data());
-            for (int o = 0; o < outputs; ++o)
-              ASSERT_EQ(std::bit_cast<std::uint32_t>(got[static_cast<std::size_t>(r * outputs + o)]),
-                        std::bit_cast<std::uint32_t>(dot_q8<Q>(w.data() + static_cast<std::size_t>(o) * row_blocks,
-                                                               quantised.data(), static_cast<std::size_t>(columns))))
-                  << columns << " columns, row " << r << " of " << rows << ", output " << o;
-          }
+          expect_bits_of_dot_q8<Q>(w, outputs, x, run_matmul<Cpu, Q>(w, outputs, x, {}, 2));
         }
 }
 
@@ -159,20 +123,8 @@ TYPED_TEST(CpuMatmul, extreme_codes_and_activations_do_not_saturate) {
   using Q = TypeParam;
   const int columns = 512, outputs = 6;
   for (const int codes : {0x00, 0xFF, 0x80, 0x7F, 0x0F, 0xF0}) {
-    auto w = random_weights<Q>(static_cast<std::size_t>(outputs * columns) / Q::block_len, 5);
-    if constexpr (Q::block_len > 1)
-      for (auto& block : w) {
-        const auto kept = block;
-        std::memset(&block, codes, sizeof block);
-        if constexpr (requires { block.d; }) block.d = kept.d;
-        if constexpr (requires { block.e; }) block.e = kept.e;
-        if constexpr (requires { block.m; }) block.m = kept.m;
-        if constexpr (requires { block.dmin; }) block.dmin = kept.dmin;
-      }
-    Table x{4, columns, {}};
-    for (int r = 0; r < 4; ++r)
-      for (int i = 0; i < columns; ++i)
-        x.values.push_back(r == 0 ? 1.f : r == 1 ? -1.f : r == 2 ? (i % 2 ? 1.f : -1.f) : (i / 2 % 2 ? 1.f : -1.f));
+    const auto w = extreme_weights<Q>(static_cast<std::size_t>(outputs * columns) / Q::block_len, codes);
+    const Table x = extreme_table(4, columns);
     expect_products<Q>(w, outputs, x, {}, run_matmul<Cpu, Q>(w, outputs, x, {}, 1), "extreme");
     if (this->HasFatalFailure()) return;
   }

@@ -30,6 +30,12 @@ using Wrong = Transformer<LlamaTraits, CpuSimd<f32, cpu::avx2>>;  // compiled wi
 using Wrong = Transformer<LlamaTraits, OpenCl<f32, FormatSet<F32, Q4_K>>>;
 #elif CASE == 7
 using Wrong = Transformer<LlamaTraits, CpuSimd<f32, cpu::default_arch, FormatSet<F32, int>>>;
+#elif CASE == 8
+using Wrong = Transformer<LlamaTraits, CpuSimd<f32, cpu::avx2_vnni>>;  // compiled without -mavxvnni
+#elif CASE == 9
+using Wrong = Transformer<LlamaTraits, CpuSimd<f32, cpu::neon64_dotprod>>;  // compiled without +dotprod
+#elif CASE == 10
+using Wrong = Transformer<LlamaTraits, CpuSimd<f32, cpu::no_arch>>;
 #endif
 
 auto load() { return Wrong::load("model.gguf"); }

@@ -18,6 +18,9 @@ SENTENCES = {
     5: "tmodel: CpuSimd<..., avx2> needs this file to be compiled with",
     6: "tmodel: OpenCl has no kernel for this weight format",
     7: "tmodel: a FormatSet holds something that is not a weight format",
+    8: "tmodel: CpuSimd<..., avx2_vnni> needs this file to be compiled with",
+    9: "tmodel: CpuSimd<..., neon64_dotprod> needs this file to be compiled with",
+    10: "tmodel: CpuSimd<T, Arch> runs on cpu::sse2",
 }
 
 

@@ -12,18 +12,28 @@
 
 namespace tmodel::inline v0 {
 
-/// Arch: cpu::avx2, cpu::sse2 or cpu::neon64; by default the best that this translation unit's flags allow.
+/// Arch: an instruction set of backends/cpu/arch.hpp; by default the best that this translation unit's flags allow.
 ///
 /// Results have the same bits for any number of threads, rows in a step and neighbours in a batch, on one Arch.
 template <class T = f32, class Arch = cpu::default_arch, class FormatList = AllFormats>
 class CpuSimd {
   static_assert(std::is_same_v<T, f32>, "tmodel: CpuSimd computes in f32, its first parameter");
   static_assert(cpu::known<Arch>,
-                "tmodel: CpuSimd<T, Arch> runs on cpu::sse2, cpu::avx2 (x86-64) and cpu::neon64 (aarch64)");
+                "tmodel: CpuSimd<T, Arch> runs on cpu::sse2, cpu::avx2, cpu::avx2_vnni, cpu::avx512_vnni (x86-64), "
+                "cpu::neon64 and cpu::neon64_dotprod (aarch64)");
   static_assert(cpu::compiled_for<Arch> || !std::is_same_v<Arch, cpu::avx2>,
                 "tmodel: CpuSimd<..., avx2> needs this file to be compiled with -mavx2 -mfma -mf16c (or a -march "
                 "that has them)");
-  static_assert(cpu::compiled_for<Arch> || std::is_same_v<Arch, cpu::avx2> || !cpu::known<Arch>,
+  static_assert(cpu::compiled_for<Arch> || !std::is_same_v<Arch, cpu::avx2_vnni>,
+                "tmodel: CpuSimd<..., avx2_vnni> needs this file to be compiled with -mavx2 -mfma -mf16c -mavxvnni (or "
+                "a -march that has them)");
+  static_assert(cpu::compiled_for<Arch> || !std::is_same_v<Arch, cpu::avx512_vnni>,
+                "tmodel: CpuSimd<..., avx512_vnni> needs this file to be compiled with a -march that has AVX-512 F, "
+                "BW, VL and VNNI, such as icelake-server or znver4");
+  static_assert(cpu::compiled_for<Arch> || !std::is_same_v<Arch, cpu::neon64_dotprod>,
+                "tmodel: CpuSimd<..., neon64_dotprod> needs this file to be compiled with -march=armv8.2-a+dotprod (or "
+                "more)");
+  static_assert(cpu::compiled_for<Arch> || !(std::is_same_v<Arch, cpu::sse2> || std::is_same_v<Arch, cpu::neon64>),
                 "tmodel: CpuSimd<..., Arch> names an instruction set of another processor family");
   // After a failed assertion above, members compile for what there is: one mistake, one message.
   using A = std::conditional_t<cpu::compiled_for<Arch>, Arch, cpu::default_arch>;
@@ -64,16 +74,16 @@ class CpuSimd {
 
   /// Errors: unsupported_cpu, and those of ThreadPool::create.
   static expected<CpuSimd> open(const Options& options) {
-    if (!cpu::machine_runs<A>())
-      return fail(Errc::unsupported_cpu, "this program was compiled for AVX2, FMA and F16C", {},
-                  cpu::arch_name<A>(), {}, "compile without -march or -mavx2 flags for this machine");
+    if (const std::string_view missing = cpu::InstructionSet<A>::missing(); !missing.empty())
+      return fail(Errc::unsupported_cpu, "this program was compiled for instructions that this machine lacks", {},
+                  arch(), missing, "compile for this machine, with -march=native or without -march and -m flags");
     CpuSimd backend;
     TMODEL_TRY(backend.threads_, HostThreads::open(options));
     return backend;
   }
 
-  /// Instruction set of the kernels: "avx2", "sse2" or "neon".
-  static constexpr std::string_view arch() noexcept { return cpu::arch_name<A>(); }
+  /// Instruction set of the kernels: "avx2+vnni", "neon" and so on.
+  static constexpr std::string_view arch() noexcept { return cpu::InstructionSet<A>::name; }
 
  private:
   HostThreads threads_;
@@ -432,7 +442,7 @@ class CpuSimd<T, Arch, FormatList>::Queue {
   std::size_t waiting_ = 0;
 };
 
-#if TMODEL_CPU_AVX2 || defined(__SSE2__) || defined(__aarch64__)
+#if defined(__SSE2__) || defined(__aarch64__)
 static_assert(Backend<CpuSimd<>>);
 #endif
 

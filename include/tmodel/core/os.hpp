@@ -9,6 +9,8 @@
 #include <unistd.h>
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 #include <algorithm>
@@ -128,6 +130,38 @@ inline bool cpu_has_avx2() noexcept {
   return f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #else
   return false;
+#endif
+}
+
+/// Whether it runs AVX-VNNI, which the kernel enables with AVX.
+inline bool cpu_has_avx_vnni() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  const bool leaf = __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && a >= 1;  // a: the last subleaf
+  return leaf && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & 1u << 4) != 0 && cpu_has_avx2();
+#else
+  return false;
+#endif
+}
+
+/// Whether it runs the parts of AVX-512 that products of integers need: F, BW, VL and VNNI.
+inline bool cpu_has_avx512_vnni() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
+#endif
+}
+
+/// Whether it runs the dot products of bytes of aarch64. Only Linux is asked (by the number of HWCAP_ASIMDDP, which not
+/// every C library names); elsewhere the flags of compilation are believed.
+inline bool cpu_has_dotprod() noexcept {
+#if defined(__aarch64__) && defined(__linux__)
+  return (::getauxval(AT_HWCAP) & 1ul << 20) != 0;
+#else
+  return true;
 #endif
 }
 

@@ -35,7 +35,7 @@ inline void put_part(Q8Chunk& chunk, int part, f32 d, int sum_low, int sum_high)
 template <class A>
 TMODEL_INLINE void quantize_part(const f32* x, f32 inverse, std::int8_t* out, int& sum_low, int& sum_high) noexcept {
 #if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>) {
+  if constexpr (has_avx2<A>) {
     const __m256 k = _mm256_set1_ps(inverse);
     const auto ints = [&](int at) { return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + at), k)); };
     const __m256i words_a = _mm256_packs_epi32(ints(0), ints(8)), words_b = _mm256_packs_epi32(ints(16), ints(24));
@@ -61,7 +61,7 @@ TMODEL_INLINE void quantize_part(const f32* x, f32 inverse, std::int8_t* out, in
 template <class A>
 TMODEL_INLINE std::uint32_t widest_bits(const f32* x) noexcept {
 #if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>) {
+  if constexpr (has_avx2<A>) {
     const auto bits = [&](int at) {
       return _mm256_and_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + at)),
                               _mm256_set1_epi32(0x7FFFFFFF));

@@ -22,6 +22,24 @@
 #define TMODEL_CPU_AVX2 0
 #endif
 
+#if TMODEL_CPU_AVX2 && defined(__AVXVNNI__)
+#define TMODEL_CPU_AVX2_VNNI 1
+#else
+#define TMODEL_CPU_AVX2_VNNI 0
+#endif
+
+#if TMODEL_CPU_AVX2 && defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512VNNI__)
+#define TMODEL_CPU_AVX512_VNNI 1
+#else
+#define TMODEL_CPU_AVX512_VNNI 0
+#endif
+
+#if defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
+#define TMODEL_CPU_DOTPROD 1
+#else
+#define TMODEL_CPU_DOTPROD 0
+#endif
+
 #if defined(__GNUC__) || defined(__clang__)
 #define TMODEL_INLINE_LAMBDA __attribute__((always_inline))
 #else
@@ -34,55 +52,115 @@ using sse2 = xsimd::sse2;
 using avx2 = xsimd::fma3<xsimd::avx2>;  ///< with FMA and F16C; machines with AVX-512 run it too
 using neon64 = xsimd::neon64;
 
+// The same vectors of floats with other instructions for products of integers. A type for each set of flags by which a
+// kernel differs: units compiled by different flags share no instantiation of one.
+struct avx2_vnni {};       ///< AVX-VNNI
+struct avx512_vnni {};     ///< AVX-512 F, BW, VL and VNNI: integers of prompts in 512 bits, floats in 256
+struct neon64_dotprod {};  ///< sdot
+
 /// Stands for "no instruction set that is known here".
 struct no_arch {};
 
-// What the flags of this translation unit allow.
-#if TMODEL_CPU_AVX2
+// The best that the flags of this translation unit allow.
+#if TMODEL_CPU_AVX512_VNNI
+using default_arch = avx512_vnni;
+#elif TMODEL_CPU_AVX2_VNNI
+using default_arch = avx2_vnni;
+#elif TMODEL_CPU_AVX2
 using default_arch = avx2;
 #elif defined(__SSE2__)
 using default_arch = sse2;
+#elif TMODEL_CPU_DOTPROD
+using default_arch = neon64_dotprod;
 #elif defined(__aarch64__)
 using default_arch = neon64;
 #else
 using default_arch = no_arch;
 #endif
 
+/// What A is: its name, xsimd's type for its vectors of floats, whether this unit's flags allow it, and what of it this
+/// machine lacks, if anything. SSE2 and NEON belong to their base architectures.
 template <class A>
-inline constexpr bool known = std::is_same_v<A, sse2> || std::is_same_v<A, avx2> || std::is_same_v<A, neon64>;
+struct InstructionSet;
 
+template <>
+struct InstructionSet<sse2> {
+  using Floats = sse2;
+  static constexpr std::string_view name = "sse2";
+#if defined(__SSE2__)
+  static constexpr bool compiled = true;
+#else
+  static constexpr bool compiled = false;
+#endif
+  static std::string_view missing() noexcept { return {}; }
+};
+template <>
+struct InstructionSet<avx2> {
+  using Floats = avx2;
+  static constexpr std::string_view name = "avx2";
+  static constexpr bool compiled = TMODEL_CPU_AVX2;
+  static std::string_view missing() noexcept {
+    return os::cpu_has_avx2() ? std::string_view{} : "no AVX2, FMA or F16C";
+  }
+};
+template <>
+struct InstructionSet<avx2_vnni> {
+  using Floats = avx2;
+  static constexpr std::string_view name = "avx2+vnni";
+  static constexpr bool compiled = TMODEL_CPU_AVX2_VNNI;
+  static std::string_view missing() noexcept {
+    return os::cpu_has_avx_vnni() ? InstructionSet<avx2>::missing() : "no AVX-VNNI";
+  }
+};
+template <>
+struct InstructionSet<avx512_vnni> {
+  using Floats = avx2;
+  static constexpr std::string_view name = "avx512+vnni";
+  static constexpr bool compiled = TMODEL_CPU_AVX512_VNNI;
+  static std::string_view missing() noexcept {
+    return os::cpu_has_avx512_vnni() ? InstructionSet<avx2>::missing() : "no AVX-512 F, BW, VL or VNNI";
+  }
+};
+template <>
+struct InstructionSet<neon64> {
+  using Floats = neon64;
+  static constexpr std::string_view name = "neon";
+#if defined(__aarch64__)
+  static constexpr bool compiled = true;
+#else
+  static constexpr bool compiled = false;
+#endif
+  static std::string_view missing() noexcept { return {}; }
+};
+template <>
+struct InstructionSet<neon64_dotprod> {
+  using Floats = neon64;
+  static constexpr std::string_view name = "neon+dotprod";
+  static constexpr bool compiled = TMODEL_CPU_DOTPROD;
+  static std::string_view missing() noexcept { return os::cpu_has_dotprod() ? std::string_view{} : "no dotprod"; }
+};
+
+template <class A>
+inline constexpr bool known = requires {
+  InstructionSet<A>::name;
+};
 /// Whether the flags of this translation unit allow the instructions of A.
 template <class A>
-inline constexpr bool compiled_for = false;
-#if TMODEL_CPU_AVX2
-template <>
-inline constexpr bool compiled_for<avx2> = true;
-#endif
-#if defined(__SSE2__)
-template <>
-inline constexpr bool compiled_for<sse2> = true;
-#endif
-#if defined(__aarch64__)
-template <>
-inline constexpr bool compiled_for<neon64> = true;
-#endif
+inline constexpr bool compiled_for = requires {
+  requires InstructionSet<A>::compiled;
+};
 
+// By the vectors of floats, which decide all but products of integers.
 template <class A>
-constexpr std::string_view arch_name() noexcept {
-  return std::is_same_v<A, avx2> ? "avx2" : std::is_same_v<A, neon64> ? "neon" : "sse2";
-}
-
-/// Whether this machine runs the instructions of A. SSE2 and NEON belong to their base architectures.
+inline constexpr bool has_avx2 = std::is_same_v<typename InstructionSet<A>::Floats, avx2>;
 template <class A>
-bool machine_runs() noexcept {
-  return !std::is_same_v<A, avx2> || os::cpu_has_avx2();
-}
+inline constexpr bool has_neon = std::is_same_v<typename InstructionSet<A>::Floats, neon64>;
 
 /// A vector of f32: 8 lanes with AVX2, else 4.
 template <class A>
-using Floats = xsimd::batch<f32, A>;
+using Floats = xsimd::batch<f32, typename InstructionSet<A>::Floats>;
 template <class A>
-using Ints = xsimd::batch<std::int32_t, A>;
+using Ints = xsimd::batch<std::int32_t, typename InstructionSet<A>::Floats>;
 
 template <class A>
 inline constexpr int lanes = static_cast<int>(Floats<A>::size);
@@ -145,10 +223,10 @@ inline void fetch_first(const std::byte* p, std::size_t bytes) noexcept {
 template <class A>
 TMODEL_INLINE Floats<A> fused(Floats<A> a, Floats<A> b, Floats<A> c) noexcept {
 #if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>) return _mm256_fmadd_ps(a, b, c);
+  if constexpr (has_avx2<A>) return _mm256_fmadd_ps(a, b, c);
 #endif
 #if defined(__aarch64__)
-  if constexpr (std::is_same_v<A, neon64>) return vfmaq_f32(c, a, b);
+  if constexpr (has_neon<A>) return vfmaq_f32(c, a, b);
 #endif
 #if defined(__SSE2__)
   if constexpr (std::is_same_v<A, sse2>) {
@@ -167,7 +245,7 @@ TMODEL_INLINE f32 sum_lanes(Floats<A> x) noexcept {
 #if defined(__SSE2__)
   __m128 four;
 #if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>) {
+  if constexpr (has_avx2<A>) {
     const __m256 twos = _mm256_add_ps(x, _mm256_permute_ps(x, 0x4E)),
                  fours = _mm256_add_ps(twos, _mm256_permute_ps(twos, 0xB1));
     return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(fours), _mm256_extractf128_ps(fours, 1)));
@@ -187,7 +265,7 @@ TMODEL_INLINE f32 sum_lanes(Floats<A> x) noexcept {
 template <class A>
 TMODEL_INLINE void store_sums(Floats<A> a, Floats<A> b, Floats<A> c, Floats<A> d, f32* to) noexcept {
 #if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>) {
+  if constexpr (has_avx2<A>) {
     const auto two = [](__m256 x, __m256 y) TMODEL_INLINE_LAMBDA {
       return _mm256_add_ps(_mm256_unpacklo_ps(x, y), _mm256_unpackhi_ps(x, y));
     };
@@ -204,13 +282,13 @@ TMODEL_INLINE void store_sums(Floats<A> a, Floats<A> b, Floats<A> c, Floats<A> d
 template <class A>
 TMODEL_INLINE Ints<A> nearest(Floats<A> x) noexcept {
 #if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>) return _mm256_cvtps_epi32(x);
+  if constexpr (has_avx2<A>) return _mm256_cvtps_epi32(x);
 #endif
 #if defined(__SSE2__)
   if constexpr (std::is_same_v<A, sse2>) return _mm_cvtps_epi32(x);
 #endif
 #if defined(__aarch64__)
-  if constexpr (std::is_same_v<A, neon64>) return vcvtnq_s32_f32(x);
+  if constexpr (has_neon<A>) return vcvtnq_s32_f32(x);
 #endif
 }
 
@@ -218,7 +296,7 @@ TMODEL_INLINE Ints<A> nearest(Floats<A> x) noexcept {
 template <class A>
 TMODEL_INLINE Floats<A> power_of_two(Floats<A> shifted) noexcept {
 #if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>)
+  if constexpr (has_avx2<A>)
     return _mm256_castsi256_ps(
         _mm256_slli_epi32(_mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(127)), 23));
 #endif
@@ -227,7 +305,7 @@ TMODEL_INLINE Floats<A> power_of_two(Floats<A> shifted) noexcept {
     return _mm_castsi128_ps(_mm_slli_epi32(_mm_add_epi32(_mm_castps_si128(shifted), _mm_set1_epi32(127)), 23));
 #endif
 #if defined(__aarch64__)
-  if constexpr (std::is_same_v<A, neon64>)
+  if constexpr (has_neon<A>)
     return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vreinterpretq_s32_f32(shifted), vdupq_n_s32(127)), 23));
 #endif
 }

@@ -20,6 +20,12 @@ inline constexpr bool has_codes = requires {
   Codes<Q>::coding;
 };
 
+/// Minus the origin of codes in the words that multiply the two sums of a part: half 0 or 1 of it, or all.
+constexpr int minus_origin(Coding coding, int half) noexcept {
+  const unsigned minus = static_cast<unsigned>(-coding.origin) & 0xFFFFu;
+  return static_cast<int>(coding.unit == part_len ? minus | minus << 16 : half == 0 ? minus : minus << 16);
+}
+
 template <int step, int i>
 constexpr std::integral_constant<int, i + step> next(std::integral_constant<int, i>) noexcept {
   return {};

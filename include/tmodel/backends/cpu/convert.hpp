@@ -14,7 +14,7 @@ TMODEL_INLINE Floats<A> widen(const f32* p) noexcept {
 template <class A>
 TMODEL_INLINE Floats<A> widen(const f16* p) noexcept {
 #if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>) return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  if constexpr (has_avx2<A>) return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 #endif
 #if defined(__SSE2__)
   if constexpr (std::is_same_v<A, sse2>) {
@@ -34,14 +34,14 @@ TMODEL_INLINE Floats<A> widen(const f16* p) noexcept {
   }
 #endif
 #if defined(__aarch64__)
-  if constexpr (std::is_same_v<A, neon64>) return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)));
+  if constexpr (has_neon<A>) return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)));
 #endif
 }
 
 template <class A>
 TMODEL_INLINE Floats<A> widen(const bf16* p) noexcept {
 #if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>)
+  if constexpr (has_avx2<A>)
     return _mm256_castsi256_ps(
         _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
 #endif
@@ -51,7 +51,7 @@ TMODEL_INLINE Floats<A> widen(const bf16* p) noexcept {
         _mm_unpacklo_epi16(_mm_setzero_si128(), _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 #endif
 #if defined(__aarch64__)
-  if constexpr (std::is_same_v<A, neon64>) return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&p->bits), 16));
+  if constexpr (has_neon<A>) return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&p->bits), 16));
 #endif
 }
 
@@ -59,7 +59,7 @@ TMODEL_INLINE Floats<A> widen(const bf16* p) noexcept {
 template <class A>
 TMODEL_INLINE Floats<A> widen(const std::int8_t* p) noexcept {
 #if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>)
+  if constexpr (has_avx2<A>)
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 #endif
 #if defined(__SSE2__)
@@ -70,7 +70,7 @@ TMODEL_INLINE Floats<A> widen(const std::int8_t* p) noexcept {
   }
 #endif
 #if defined(__aarch64__)
-  if constexpr (std::is_same_v<A, neon64>) {
+  if constexpr (has_neon<A>) {
     const int8x8_t bytes = vreinterpret_s8_s32(vdup_n_s32(load_unaligned<std::int32_t>(p)));
     return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
   }
@@ -98,13 +98,13 @@ template <class A>
 TMODEL_INLINE void narrow_row(const f32* from, int n, f16* to) noexcept {
   int i = 0;
 #if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>)
+  if constexpr (has_avx2<A>)
     for (; i + 8 <= n; i += 8)
       _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i),
                        _mm256_cvtps_ph(_mm256_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT));
 #endif
 #if defined(__aarch64__)
-  if constexpr (std::is_same_v<A, neon64>)
+  if constexpr (has_neon<A>)
     for (; i + 4 <= n; i += 4) vst1_u16(&to[i].bits, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(from + i))));
 #endif
   for (; i < n; ++i) to[i] = to_f16(from[i]);

@@ -48,14 +48,21 @@ template <int columns, class K, class A>
 TMODEL_INLINE void tile_outputs(const typename K::Panel* panels, int groups, int parts, const Q8Chunk* x, int stride,
                                 const HostRows<f32>& y, int first, int row, int end, bool begins, const f32* bias,
                                 auto before_each) noexcept {
-  for (int g = 0; g < groups; ++g, row += K::rows, panels += panel_chunks) {
+  for (int g = 0; g < groups; ++g, row += K::tile_rows, panels += panel_chunks) {
     before_each();
-    const int count = std::min(K::rows, end - row);
-    Floats<A> acc[columns];
-    for (int c = 0; c < columns; ++c) acc[c] = begins ? Floats<A>(0.f) : load_first<A>(y.row(first + c) + row, count);
+    const int count = std::min(K::tile_rows, end - row);
+    alignas(cache_line) f32 acc[columns][K::tile_rows];
+    for (int c = 0; c < columns; ++c)
+      for (int r = 0; r < K::tile_rows; r += lanes<A>)
+        store<A>(acc[c] + r,
+                 begins || r >= count ? Floats<A>(0.f) : load_first<A>(y.row(first + c) + row + r, count - r));
     K::template tile<columns>(panels, parts, x, stride, acc);
     for (int c = 0; c < columns; ++c)
-      store_first<A>(y.row(first + c) + row, bias ? acc[c] + load_first<A>(bias + row, count) : acc[c], count);
+      for (int r = 0; r < count; r += lanes<A>) {
+        const Floats<A> sum = load<A>(acc[c] + r);
+        store_first<A>(y.row(first + c) + row + r, bias ? sum + load_first<A>(bias + row + r, count - r) : sum,
+                       count - r);
+      }
   }
 }
 
@@ -77,7 +84,7 @@ template <class A, class Q>
 TMODEL_NOINLINE void quantized_rows(const HostMatrix<Q>& m, const Q8Chunk* x, int stride, const HostRows<f32>& y,
                                     const f32* bias, int begin, int end) noexcept {
   using K = Kernel<A, Q>;
-  constexpr int R = K::rows, widest = 6;
+  constexpr int R = K::tile_rows, widest = 6, narrowest = 4;
   constexpr int blocks_per_chunk = chunk_len / static_cast<int>(Q::block_len);
   const std::size_t row_blocks = static_cast<std::size_t>(m.columns) / Q::block_len;
   const int parts = m.columns / part_len;
@@ -102,10 +109,11 @@ TMODEL_NOINLINE void quantized_rows(const HostMatrix<Q>& m, const Q8Chunk* x, in
               sizeof(typename Q::Block),
           std::min(end - next_row, panel_rows), groups * ((y.n + widest - 1) / widest)};
       int share = 0;
-      for_columns<widest>(y.n, [&](auto columns, int c) TMODEL_INLINE_LAMBDA {
+      static_assert((few_rows + 1) / 2 >= narrowest && (2 * widest + 1) / 3 >= narrowest);  // 9 rows are 5 + 4
+      for_columns<widest, narrowest>(y.n, [&](auto columns, int c) TMODEL_INLINE_LAMBDA {
         tile_outputs<columns, K, A>(
             panels, groups, here, x + static_cast<std::size_t>(c) * static_cast<std::size_t>(stride) + chunk, stride, y,
-            c, row, end, first == 0, last ? bias : nullptr, [&] TMODEL_INLINE_LAMBDA { next.fetch(share++); });
+            c, row, end, first == 0, last ? bias : nullptr, [&]() TMODEL_INLINE_LAMBDA { next.fetch(share++); });
       });
     }
   }

@@ -9,7 +9,7 @@
 // any variant of the inner product give the same bits.
 
 #include "tmodel/backends/cpu/activations.hpp"
-#include "tmodel/backends/cpu/convert.hpp"
+#include "tmodel/backends/cpu/unit_sums.hpp"
 #include "tmodel/quant/integers.hpp"
 
 namespace tmodel::inline v0::cpu {
@@ -22,7 +22,14 @@ struct Coding {
   bool offsets = false;
 
   constexpr int units() const noexcept { return chunk_len / unit; }
+  constexpr bool has_sign() const noexcept { return bits == 8 && origin == 0; }
 };
+
+/// What a unit's offset is multiplied with.
+template <Coding coding>
+TMODEL_INLINE f32 weighted_sum(const Q8Chunk& x, int part, int half) noexcept {
+  return coding.unit == part_len ? x.weighted[part] : x.d[part] * static_cast<f32>(x.sums[2 * part + half]);
+}
 
 /// A chunk of 256 columns of `rows` weights. Bytes 4r to 4r + 3 of q[p][j] are elements 4j to 4j + 3 of part p of row
 /// r.
@@ -31,7 +38,7 @@ struct alignas(cache_line) Panel {
   std::int8_t q[chunk_parts][8][4 * rows];
   f32 scales[coding.units()][rows];
   f32 offsets[coding.offsets ? coding.units() : 1][rows];
-  std::int32_t negative[coding.bits == 8 ? chunk_parts : 1][rows];  ///< minus the sum of a part's negative codes
+  std::int32_t negative[coding.has_sign() ? chunk_parts : 1][rows];  ///< minus the sum of a part's negative codes
 };
 
 /// Kernel<Arch, Q>: panels of Q and products with them. Here the form that serves every format where codes are unpacked
@@ -40,7 +47,8 @@ template <class A, QuantizedFormat Q>
 struct Kernel {
   using Integers = typename Q::Integers;
   static_assert(chunk_len % Q::block_len == 0, "tmodel: a block of a quantised format has 32, 64, 128 or 256 elements");
-  static constexpr int rows = lanes<A>;
+  static constexpr int rows = lanes<A>;   ///< of weights that chunk() takes, and
+  static constexpr int tile_rows = rows;  ///< those of a panel
   static constexpr Coding coding{
       .bits = 0, .origin = 0, .unit = static_cast<int>(Integers::sub_len), .offsets = Integers::has_offsets};
   using Panel = cpu::Panel<coding, rows>;
@@ -71,70 +79,40 @@ struct Kernel {
                     int n, Floats<A>* acc, const std::byte*&) noexcept {
     Panel panel;
     fill(blocks, stride, rows, parts, panel);
-    for (int c = 0; c < n; ++c) tile<1>(&panel, parts, x + c * x_stride, 0, acc + c);
+    for (int c = 0; c < n; ++c) {
+      f32 sums[1][rows];
+      store<A>(sums[0], acc[c]);
+      tile<1>(&panel, parts, x + c * x_stride, 0, sums);
+      acc[c] = load<A>(sums[0]);
+    }
   }
 
-  /// acc[c] += the product of `parts` parts of panels with row c of activations; rows are `stride` chunks apart.
+  /// sums[c] += the products of `parts` parts of panels with row c of activations; rows are `stride` chunks apart.
   template <int columns>
-  static void tile(const Panel* panel, int parts, const Q8Chunk* x, int stride, Floats<A>* acc) noexcept {
+  TMODEL_NOINLINE static void tile(const Panel* panel, int parts, const Q8Chunk* x, int stride,
+                                   f32 (*sums)[rows]) noexcept {
+    constexpr int halves = part_len / coding.unit, groups = coding.unit / 4;
+    Floats<A> acc[columns];
+    unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA { acc[c] = load<A>(sums[c]); });
     for (int p = 0; p < parts; ++p) {
       const Panel& w = panel[p / chunk_parts];
       const int part = p % chunk_parts;
-      for (int c = 0; c < columns; ++c) {
-        const Q8Chunk& xs = x[c * stride + p / chunk_parts];
-        for (int half = 0; half < part_len / coding.unit; ++half) {
-          const int groups = coding.unit / 4, first = half * groups, unit = part * (part_len / coding.unit) + half;
-          const Floats<A> sum = products(w.q[part] + first, groups, xs.qs + part * part_len + 4 * first);
-          acc[c] = fused<A>(load<A>(w.scales[unit]) * Floats<A>(xs.d[part]), sum, acc[c]);
-          if constexpr (coding.offsets) {
-            const f32 weighted =
-                coding.unit == part_len ? xs.weighted[part] : xs.d[part] * static_cast<f32>(xs.sums[2 * part + half]);
-            acc[c] = fused<A>(load<A>(w.offsets[unit]), Floats<A>(weighted), acc[c]);
-          }
-        }
+      const Q8Chunk* const xs = x + p / chunk_parts;
+      for (int half = 0; half < halves; ++half) {
+        const int first = half * groups, unit = part * halves + half;
+        Floats<A> products[columns];
+        unit_sums<A, groups>(w.q[part] + first, xs->qs + part * part_len + 4 * first,
+                             static_cast<std::size_t>(stride) * sizeof(Q8Chunk), products);
+        const Floats<A> scale = load<A>(w.scales[unit]);
+        unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
+          const Q8Chunk& xc = xs[c * stride];
+          acc[c] = fused<A>(scale * Floats<A>(xc.d[part]), products[c], acc[c]);
+          if constexpr (coding.offsets)
+            acc[c] = fused<A>(load<A>(w.offsets[unit]), Floats<A>(weighted_sum<coding>(xc, part, half)), acc[c]);
+        });
       }
     }
-  }
-
- private:
-  /// Sums over `groups` times 4 elements, a lane for each row.
-  TMODEL_INLINE static Floats<A> products(const std::int8_t (*w)[4 * rows], int groups, const std::int8_t* x) noexcept {
-#if defined(__SSE2__)
-    if constexpr (std::is_same_v<A, sse2>) {
-      const auto low = [](__m128i v) { return _mm_srai_epi16(_mm_unpacklo_epi8(v, v), 8); };
-      const auto high = [](__m128i v) { return _mm_srai_epi16(_mm_unpackhi_epi8(v, v), 8); };
-      __m128i a = _mm_setzero_si128(), b = a;  // rows 0 and 1, rows 2 and 3: two sums each
-      for (int j = 0; j < groups; ++j) {
-        const __m128i ws = _mm_load_si128(reinterpret_cast<const __m128i*>(w[j]));
-        const __m128i xs = low(_mm_set1_epi32(load_unaligned<int>(x + 4 * j)));
-        a = _mm_add_epi32(a, _mm_madd_epi16(low(ws), xs));
-        b = _mm_add_epi32(b, _mm_madd_epi16(high(ws), xs));
-      }
-      const __m128 even = _mm_shuffle_ps(_mm_castsi128_ps(a), _mm_castsi128_ps(b), 0x88);
-      const __m128 odd = _mm_shuffle_ps(_mm_castsi128_ps(a), _mm_castsi128_ps(b), 0xDD);
-      return _mm_cvtepi32_ps(_mm_add_epi32(_mm_castps_si128(even), _mm_castps_si128(odd)));
-    }
-#endif
-#if defined(__aarch64__)
-    if constexpr (std::is_same_v<A, neon64>) {
-#if defined(__ARM_FEATURE_DOTPROD)
-      int32x4_t sum = vdupq_n_s32(0);
-      for (int j = 0; j < groups; ++j)
-        sum =
-            vdotq_s32(sum, vld1q_s8(w[j]), vreinterpretq_s8_s32(vdupq_n_s32(load_unaligned<std::int32_t>(x + 4 * j))));
-      return vcvtq_f32_s32(sum);
-#else
-      int32x4_t a = vdupq_n_s32(0), b = a;  // rows 0 and 1, rows 2 and 3: two sums each
-      for (int j = 0; j < groups; ++j) {
-        const int8x16_t ws = vld1q_s8(w[j]);
-        const int8x8_t xs = vreinterpret_s8_s32(vdup_n_s32(load_unaligned<std::int32_t>(x + 4 * j)));
-        a = vpadalq_s16(a, vmull_s8(vget_low_s8(ws), xs));
-        b = vpadalq_s16(b, vmull_s8(vget_high_s8(ws), xs));
-      }
-      return vcvtq_f32_s32(vpaddq_s32(a, b));
-#endif
-    }
-#endif
+    unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA { store<A>(sums[c], acc[c]); });
   }
 };
 

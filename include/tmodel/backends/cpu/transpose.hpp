@@ -10,7 +10,7 @@ namespace tmodel::inline v0::cpu {
 template <class A>
 TMODEL_INLINE void transpose(auto& v) noexcept {
 #if TMODEL_CPU_AVX2
-  if constexpr (std::is_same_v<A, avx2>) {
+  if constexpr (has_avx2<A>) {
     __m256 a[8], b[8];
     unroll<4>([&](auto i) TMODEL_INLINE_LAMBDA {
       a[2 * i] = _mm256_unpacklo_ps(v[2 * i], v[2 * i + 1]);
@@ -46,19 +46,20 @@ TMODEL_INLINE Floats<A> load_first(const f32* p, int n) noexcept {
   return n >= lanes<A> ? load<A>(p) : load_some<A>(p, n);
 }
 
-template <int most, class Fn>
+template <int most, int least, class Fn>
 TMODEL_INLINE void visit_count(int n, Fn&& fn) noexcept {
-  if constexpr (most > 1)
-    if (n < most) return visit_count<most - 1>(n, fn);
+  if constexpr (most > least)
+    if (n < most) return visit_count<most - 1, least>(n, fn);
   fn(std::integral_constant<int, most>());
 }
 
-/// fn(count, first) for n columns in turn, count <= most at a time and as even as may be.
-template <int most, class Fn>
+/// fn(count, first) for n columns in turn, least <= count <= most at a time and as even as may be. n is one that can be
+/// cut so; counts that never are need not be compiled.
+template <int most, int least = 1, class Fn>
 TMODEL_INLINE void for_columns(int n, Fn&& fn) noexcept {
   for (int first = 0, left = (n + most - 1) / most; left > 0; --left) {
     const int count = (n - first + left - 1) / left;
-    visit_count<most>(count, [&](auto columns) TMODEL_INLINE_LAMBDA { fn(columns, first); });
+    visit_count<most, least>(count, [&](auto columns) TMODEL_INLINE_LAMBDA { fn(columns, first); });
     first += count;
   }
 }

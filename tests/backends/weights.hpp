@@ -1,0 +1,77 @@
+#pragma once
+// Weights and activations for products, and their bits in plain code.
+
+#include "backends/op_cases.hpp"
+#include "tmodel/quant/dot_reference.hpp"
+
+namespace tmodel::testing {
+
+/// Arbitrary codes with usable scales.
+template <class Q>
+std::vector<typename Q::Block> random_weights(std::size_t blocks, unsigned seed) {
+  std::mt19937 bits(seed);
+  std::vector<typename Q::Block> w(blocks);
+  if constexpr (Q::block_len == 1) {
+    const Table values = normal_table(1, static_cast<int>(blocks), seed, 0.05f);
+    Q::quantize(values.values, w.data());
+  } else {
+    for (auto& block : w) {
+      unsigned char bytes[sizeof block];
+      for (unsigned char& byte : bytes) byte = static_cast<unsigned char>(bits() >> 13);
+      std::memcpy(&block, bytes, sizeof block);
+      const auto scale = [&] { return static_cast<f32>(100u + bits() % 1000u) * (bits() % 2 ? 1e-5f : -1e-5f); };
+      if constexpr (std::is_same_v<Q, MXFP4>)
+        block.e = static_cast<std::uint8_t>(115 + bits() % 9);
+      else
+        block.d = to_f16(scale());
+      if constexpr (requires { block.m; }) block.m = to_f16(scale());
+      if constexpr (requires { block.dmin; }) block.dmin = to_f16(scale());
+    }
+  }
+  return w;
+}
+
+/// The same scales with every other byte of the blocks `codes`.
+template <class Q>
+std::vector<typename Q::Block> extreme_weights(std::size_t blocks, int codes) {
+  auto w = random_weights<Q>(blocks, 5);
+  if constexpr (Q::block_len > 1)
+    for (auto& block : w) {
+      const auto kept = block;
+      std::memset(&block, codes, sizeof block);
+      if constexpr (requires { block.d; }) block.d = kept.d;
+      if constexpr (requires { block.e; }) block.e = kept.e;
+      if constexpr (requires { block.m; }) block.m = kept.m;
+      if constexpr (requires { block.dmin; }) block.dmin = kept.dmin;
+    }
+  return w;
+}
+
+/// Rows of 1 and -1 only: every activation is as far from 0 as it gets.
+inline Table extreme_table(int rows, int columns) {
+  Table x{rows, columns, {}};
+  for (int r = 0; r < rows; ++r)
+    for (int i = 0; i < columns; ++i)
+      x.values.push_back(r % 4 == 0   ? 1.f
+                         : r % 4 == 1 ? -1.f
+                         : r % 4 == 2 ? (i % 2 ? 1.f : -1.f)
+                                      : (i / 2 % 2 ? 1.f : -1.f));
+  return x;
+}
+
+template <class Q>
+void expect_bits_of_dot_q8(const std::vector<typename Q::Block>& w, int outputs, const Table& x,
+                           const std::vector<f32>& got) {
+  const auto columns = static_cast<std::size_t>(x.columns);
+  std::vector<Q8Block> quantised(columns / q8_block_len);
+  for (int r = 0; r < x.rows; ++r) {
+    quantize_row({x.row(r), columns}, quantised.data());
+    for (int o = 0; o < outputs; ++o)
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(got[static_cast<std::size_t>(r * outputs + o)]),
+                std::bit_cast<std::uint32_t>(dot_q8<Q>(
+                    w.data() + static_cast<std::size_t>(o) * (columns / Q::block_len), quantised.data(), columns)))
+          << columns << " columns, row " << r << " of " << x.rows << ", output " << o << " of " << outputs;
+  }
+}
+
+}  // namespace tmodel::testing
