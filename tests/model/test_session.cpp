@@ -141,8 +141,8 @@ TEST(ConvertedWeights, products_have_what_the_converted_weights_read) {
       tiny::load<LlamaTraits, B>(tiny::source<LlamaTraits, Q8_0>(sizes, data), {}, MissingFormat::convert_to_f16);
   EXPECT_EQ(model->config().acts, Acts::floats);
   const auto ids = tiny::prompt(12, sizes.vocab);
-  auto whole = tiny::must(Session<B>::make(*model, {.context = 16, .chunk = 12}));
-  auto single = tiny::must(Session<B>::make(*model, {.context = 16, .chunk = 1}));
+  auto whole = tiny::must(Session<B>::make(*model, {.context = 16, .chunk = 12, .all_logits = true}));
+  auto single = tiny::must(Session<B>::make(*model, {.context = 16, .chunk = 1, .all_logits = true}));
   EXPECT_EQ(tiny::all_logits(whole, ids), tiny::all_logits(single, ids));
 }
 
