@@ -2,6 +2,7 @@
 // Weights and activations for products, and their bits in plain code.
 
 #include "backends/op_cases.hpp"
+#include "tmodel/backends/cpu/arch.hpp"
 #include "tmodel/quant/dot_reference.hpp"
 
 namespace tmodel::testing {
@@ -19,13 +20,19 @@ std::vector<typename Q::Block> random_weights(std::size_t blocks, unsigned seed)
       unsigned char bytes[sizeof block];
       for (unsigned char& byte : bytes) byte = static_cast<unsigned char>(bits() >> 13);
       std::memcpy(&block, bytes, sizeof block);
-      const auto scale = [&] { return static_cast<f32>(100u + bits() % 1000u) * (bits() % 2 ? 1e-5f : -1e-5f); };
+      const auto put_scale = [&]<class T>(T& to) {
+        const f32 scale = static_cast<f32>(100u + bits() % 1000u) * (bits() % 2 ? 1e-5f : -1e-5f);
+        if constexpr (std::is_same_v<T, f32>)
+          to = scale;
+        else
+          to = to_f16(scale);
+      };
       if constexpr (std::is_same_v<Q, MXFP4>)
         block.e = static_cast<std::uint8_t>(115 + bits() % 9);
       else
-        block.d = to_f16(scale());
-      if constexpr (requires { block.m; }) block.m = to_f16(scale());
-      if constexpr (requires { block.dmin; }) block.dmin = to_f16(scale());
+        put_scale(block.d);
+      if constexpr (requires { block.m; }) put_scale(block.m);
+      if constexpr (requires { block.dmin; }) put_scale(block.dmin);
     }
   }
   return w;
@@ -59,17 +66,25 @@ inline Table extreme_table(int rows, int columns) {
   return x;
 }
 
-template <class Q>
+inline f32 rounded_twice(f32 a, f32 b, f32 c) noexcept {
+  const volatile f32 product = a * b;  // as SSE2 does it, whatever this is compiled for
+  return product + c;
+}
+
+/// The chain of dot_q8 with the fused addition of A.
+template <class Q, class A = cpu::default_arch>
 void expect_bits_of_dot_q8(const std::vector<typename Q::Block>& w, int outputs, const Table& x,
                            const std::vector<f32>& got) {
+  constexpr auto addition = std::is_same_v<A, cpu::sse2> ? rounded_twice : detail::fused;
   const auto columns = static_cast<std::size_t>(x.columns);
   std::vector<Q8Block> quantised(columns / q8_block_len);
   for (int r = 0; r < x.rows; ++r) {
     quantize_row({x.row(r), columns}, quantised.data());
     for (int o = 0; o < outputs; ++o)
-      ASSERT_EQ(std::bit_cast<std::uint32_t>(got[static_cast<std::size_t>(r * outputs + o)]),
-                std::bit_cast<std::uint32_t>(dot_q8<Q>(
-                    w.data() + static_cast<std::size_t>(o) * (columns / Q::block_len), quantised.data(), columns)))
+      ASSERT_EQ(
+          std::bit_cast<std::uint32_t>(got[static_cast<std::size_t>(r * outputs + o)]),
+          std::bit_cast<std::uint32_t>(dot_q8<Q>(w.data() + static_cast<std::size_t>(o) * (columns / Q::block_len),
+                                                 quantised.data(), columns, addition)))
           << columns << " columns, row " << r << " of " << x.rows << ", output " << o << " of " << outputs;
   }
 }

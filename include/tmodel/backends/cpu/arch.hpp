@@ -254,10 +254,8 @@ TMODEL_INLINE f32 sum_lanes(Floats<A> x) noexcept {
     four = x;
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
-#else
-  alignas(32) f32 v[lanes<A>];
-  store<A>(v, x);
-  return (v[0] + v[2]) + (v[1] + v[3]);
+#elif defined(__aarch64__)
+  return vpadds_f32(vadd_f32(vget_low_f32(x), vget_high_f32(x)));
 #endif
 }
 

@@ -11,27 +11,31 @@ TMODEL_INLINE Floats<A> widen(const f32* p) noexcept {
   return load<A>(p);
 }
 
+#if defined(__SSE2__)
+/// f16, one in each word of 32 bits.
+TMODEL_INLINE __m128 widen_halves(__m128i h) noexcept {
+  // Sign and magnitude apart; 2^112 moves the exponent's bias and makes subnormals normal, infinity comes by hand.
+  const __m128i magnitude = _mm_and_si128(h, _mm_set1_epi32(0x7FFF));
+  const __m128i sign = _mm_slli_epi32(_mm_xor_si128(h, magnitude), 16);
+  const __m128i shifted = _mm_slli_epi32(magnitude, 13);
+  const __m128i special = _mm_and_si128(_mm_cmpgt_epi32(magnitude, _mm_set1_epi32(0x7BFF)), _mm_set1_epi32(0x7F800000));
+  const __m128i tiny = _mm_cmplt_epi32(magnitude, _mm_set1_epi32(0x0400));  // as integers: no flag can flush them
+  const __m128 normal = _mm_castsi128_ps(_mm_add_epi32(shifted, _mm_set1_epi32(112 << 23)));
+  const __m128 small = _mm_mul_ps(_mm_cvtepi32_ps(magnitude), _mm_set1_ps(0x1p-24f));
+  const __m128 value =
+      _mm_or_ps(_mm_and_ps(_mm_castsi128_ps(tiny), small), _mm_andnot_ps(_mm_castsi128_ps(tiny), normal));
+  return _mm_or_ps(value, _mm_castsi128_ps(_mm_or_si128(sign, special)));
+}
+#endif
+
 template <class A>
 TMODEL_INLINE Floats<A> widen(const f16* p) noexcept {
 #if TMODEL_CPU_AVX2
   if constexpr (has_avx2<A>) return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 #endif
 #if defined(__SSE2__)
-  if constexpr (std::is_same_v<A, sse2>) {
-    // Sign and magnitude apart; 2^112 moves the exponent's bias and makes subnormals normal, infinity comes by hand.
-    const __m128i h = _mm_unpacklo_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)), _mm_setzero_si128());
-    const __m128i magnitude = _mm_and_si128(h, _mm_set1_epi32(0x7FFF));
-    const __m128i sign = _mm_slli_epi32(_mm_xor_si128(h, magnitude), 16);
-    const __m128i shifted = _mm_slli_epi32(magnitude, 13);
-    const __m128i special =
-        _mm_and_si128(_mm_cmpgt_epi32(magnitude, _mm_set1_epi32(0x7BFF)), _mm_set1_epi32(0x7F800000));
-    const __m128i tiny = _mm_cmplt_epi32(magnitude, _mm_set1_epi32(0x0400));  // as integers: no flag can flush them
-    const __m128 normal = _mm_castsi128_ps(_mm_add_epi32(shifted, _mm_set1_epi32(112 << 23)));
-    const __m128 small = _mm_mul_ps(_mm_cvtepi32_ps(magnitude), _mm_set1_ps(0x1p-24f));
-    const __m128 value =
-        _mm_or_ps(_mm_and_ps(_mm_castsi128_ps(tiny), small), _mm_andnot_ps(_mm_castsi128_ps(tiny), normal));
-    return _mm_or_ps(value, _mm_castsi128_ps(_mm_or_si128(sign, special)));
-  }
+  if constexpr (std::is_same_v<A, sse2>)
+    return widen_halves(_mm_unpacklo_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)), _mm_setzero_si128()));
 #endif
 #if defined(__aarch64__)
   if constexpr (has_neon<A>) return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)));

@@ -3,7 +3,7 @@
 // bits do not saturate, nothing is widened. Kernels are templates over an arch's operations, so that a test can bring
 // its own in plain code (tests/dot_products).
 
-#include "tmodel/backends/cpu/codes_x86.hpp"
+#include "tmodel/backends/cpu/codes.hpp"
 #include "tmodel/backends/cpu/transpose.hpp"
 
 #if TMODEL_CPU_AVX2
@@ -85,6 +85,12 @@ struct Vnni<avx512_vnni> {
   };
 };
 #endif
+
+/// Minus the origin of codes in the words that multiply the two sums of a part: half 0 or 1 of it, or all.
+constexpr int minus_origin(Coding coding, int half) noexcept {
+  const unsigned minus = static_cast<unsigned>(-coding.origin) & 0xFFFFu;
+  return static_cast<int>(coding.unit == part_len ? minus | minus << 16 : half == 0 ? minus : minus << 16);
+}
 
 /// Codes of 8 bits become unsigned.
 constexpr Coding without_sign(Coding coding) noexcept {

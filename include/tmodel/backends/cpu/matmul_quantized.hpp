@@ -2,8 +2,8 @@
 // y = x wT + bias for quantised weights. An output element is one chain of additions along its row (panel.hpp); tiles,
 // pieces and threads only choose which chains run together, so its bits depend on nothing else.
 
+#include "tmodel/backends/cpu/kernel_four.hpp"
 #include "tmodel/backends/cpu/kernel_x86.hpp"
-#include "tmodel/backends/cpu/panel.hpp"
 #include "tmodel/backends/host.hpp"
 
 namespace tmodel::inline v0::cpu {

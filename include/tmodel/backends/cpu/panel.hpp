@@ -23,6 +23,8 @@ struct Coding {
 
   constexpr int units() const noexcept { return chunk_len / unit; }
   constexpr bool has_sign() const noexcept { return bits == 8 && origin == 0; }
+  /// Of a panel whose codes have become bytes with a sign, the origin taken off.
+  constexpr Coding plain() const noexcept { return {.bits = 0, .origin = 0, .unit = unit, .offsets = offsets}; }
 };
 
 /// What a unit's offset is multiplied with.
@@ -41,17 +43,55 @@ struct alignas(cache_line) Panel {
   std::int32_t negative[coding.has_sign() ? chunk_parts : 1][rows];  ///< minus the sum of a part's negative codes
 };
 
-/// Kernel<Arch, Q>: panels of Q and products with them. Here the form that serves every format where codes are unpacked
-/// one by one; kernel_x86.hpp has a better one for AVX2.
-template <class A, QuantizedFormat Q>
-struct Kernel {
-  using Integers = typename Q::Integers;
-  static_assert(chunk_len % Q::block_len == 0, "tmodel: a block of a quantised format has 32, 64, 128 or 256 elements");
+/// Products of panels whose codes are bytes with a sign.
+template <class A, Coding codes>
+struct PanelTile {
+  static constexpr Coding coding = codes;
   static constexpr int rows = lanes<A>;   ///< of weights that chunk() takes, and
   static constexpr int tile_rows = rows;  ///< those of a panel
-  static constexpr Coding coding{
-      .bits = 0, .origin = 0, .unit = static_cast<int>(Integers::sub_len), .offsets = Integers::has_offsets};
   using Panel = cpu::Panel<coding, rows>;
+
+  /// sums[c] += the products of `parts` parts of panels with row c of activations; rows are `stride` chunks apart.
+  template <int columns>
+  TMODEL_NOINLINE static void tile(const Panel* panel, int parts, const Q8Chunk* x, int stride,
+                                   f32 (*sums)[rows]) noexcept {
+    constexpr int halves = part_len / coding.unit, groups = coding.unit / 4;
+    Floats<A> acc[columns];
+    unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA { acc[c] = load<A>(sums[c]); });
+    for (int p = 0; p < parts; ++p) {
+      const Panel& w = panel[p / chunk_parts];
+      const int part = p % chunk_parts;
+      const Q8Chunk* const xs = x + p / chunk_parts;
+      for (int half = 0; half < halves; ++half) {
+        const int first = half * groups, unit = part * halves + half;
+        Floats<A> products[columns];
+        unit_sums<A, groups>(w.q[part] + first, xs->qs + part * part_len + 4 * first,
+                             static_cast<std::size_t>(stride) * sizeof(Q8Chunk), products);
+        const Floats<A> scale = load<A>(w.scales[unit]);
+        unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
+          const Q8Chunk& xc = xs[c * stride];
+          acc[c] = fused<A>(scale * Floats<A>(xc.d[part]), products[c], acc[c]);
+          if constexpr (coding.offsets)
+            acc[c] = fused<A>(load<A>(w.offsets[unit]), Floats<A>(weighted_sum<coding>(xc, part, half)), acc[c]);
+        });
+      }
+    }
+    unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA { store<A>(sums[c], acc[c]); });
+  }
+};
+
+/// Kernel<Arch, Q>: panels of Q and products with them. Here the form that serves every format, where codes are
+/// unpacked one by one; kernel_x86.hpp and kernel_four.hpp have better ones for formats with Codes.
+template <class A, QuantizedFormat Q>
+struct Kernel
+    : PanelTile<
+          A, Coding{.bits = 0, .unit = static_cast<int>(Q::Integers::sub_len), .offsets = Q::Integers::has_offsets}> {
+  using Integers = typename Q::Integers;
+  static_assert(chunk_len % Q::block_len == 0, "tmodel: a block of a quantised format has 32, 64, 128 or 256 elements");
+  using Tile = typename Kernel::PanelTile;
+  using Panel = typename Tile::Panel;
+  static constexpr Coding coding = Tile::coding;
+  static constexpr int rows = Tile::rows;
 
   /// The first `parts` parts of a chunk; `stride` blocks from row to row, the last of `count` rows stands for more.
   static void fill(const typename Q::Block* blocks, std::size_t stride, int count, int parts, Panel& panel) noexcept {
@@ -82,37 +122,9 @@ struct Kernel {
     for (int c = 0; c < n; ++c) {
       f32 sums[1][rows];
       store<A>(sums[0], acc[c]);
-      tile<1>(&panel, parts, x + c * x_stride, 0, sums);
+      Tile::template tile<1>(&panel, parts, x + c * x_stride, 0, sums);
       acc[c] = load<A>(sums[0]);
     }
-  }
-
-  /// sums[c] += the products of `parts` parts of panels with row c of activations; rows are `stride` chunks apart.
-  template <int columns>
-  TMODEL_NOINLINE static void tile(const Panel* panel, int parts, const Q8Chunk* x, int stride,
-                                   f32 (*sums)[rows]) noexcept {
-    constexpr int halves = part_len / coding.unit, groups = coding.unit / 4;
-    Floats<A> acc[columns];
-    unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA { acc[c] = load<A>(sums[c]); });
-    for (int p = 0; p < parts; ++p) {
-      const Panel& w = panel[p / chunk_parts];
-      const int part = p % chunk_parts;
-      const Q8Chunk* const xs = x + p / chunk_parts;
-      for (int half = 0; half < halves; ++half) {
-        const int first = half * groups, unit = part * halves + half;
-        Floats<A> products[columns];
-        unit_sums<A, groups>(w.q[part] + first, xs->qs + part * part_len + 4 * first,
-                             static_cast<std::size_t>(stride) * sizeof(Q8Chunk), products);
-        const Floats<A> scale = load<A>(w.scales[unit]);
-        unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
-          const Q8Chunk& xc = xs[c * stride];
-          acc[c] = fused<A>(scale * Floats<A>(xc.d[part]), products[c], acc[c]);
-          if constexpr (coding.offsets)
-            acc[c] = fused<A>(load<A>(w.offsets[unit]), Floats<A>(weighted_sum<coding>(xc, part, half)), acc[c]);
-        });
-      }
-    }
-    unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA { store<A>(sums[c], acc[c]); });
   }
 };
 

@@ -29,11 +29,23 @@ TMODEL_INLINE void transpose(auto& v) noexcept {
     return;
   }
 #endif
-  f32 in[lanes<A>][lanes<A>], out[lanes<A>][lanes<A>];
-  for (int k = 0; k < lanes<A>; ++k) store<A>(in[k], v[k]);
-  for (int k = 0; k < lanes<A>; ++k)
-    for (int i = 0; i < lanes<A>; ++i) out[i][k] = in[k][i];
-  for (int k = 0; k < lanes<A>; ++k) v[k] = load<A>(out[k]);
+#if defined(__SSE2__)
+  if constexpr (std::is_same_v<A, sse2>) {
+    const __m128 a = _mm_unpacklo_ps(v[0], v[1]), b = _mm_unpackhi_ps(v[0], v[1]);
+    const __m128 c = _mm_unpacklo_ps(v[2], v[3]), d = _mm_unpackhi_ps(v[2], v[3]);
+    v[0] = _mm_movelh_ps(a, c), v[1] = _mm_movehl_ps(c, a), v[2] = _mm_movelh_ps(b, d), v[3] = _mm_movehl_ps(d, b);
+  }
+#endif
+#if defined(__aarch64__)
+  if constexpr (has_neon<A>) {
+    const auto pairs = [](float32x4_t x) { return vreinterpretq_f64_f32(x); };
+    const auto floats = [](float64x2_t x) { return vreinterpretq_f32_f64(x); };
+    const float64x2_t a = pairs(vtrn1q_f32(v[0], v[1])), b = pairs(vtrn2q_f32(v[0], v[1]));
+    const float64x2_t c = pairs(vtrn1q_f32(v[2], v[3])), d = pairs(vtrn2q_f32(v[2], v[3]));
+    v[0] = floats(vtrn1q_f64(a, c)), v[2] = floats(vtrn2q_f64(a, c));
+    v[1] = floats(vtrn1q_f64(b, d)), v[3] = floats(vtrn2q_f64(b, d));
+  }
+#endif
 }
 
 /// The first n lanes, 1 <= n; all of them if there are not more.
