@@ -71,22 +71,48 @@ inline f32 rounded_twice(f32 a, f32 b, f32 c) noexcept {
   return product + c;
 }
 
-/// The chain of dot_q8 with the fused addition of A.
-template <class Q, class A = cpu::default_arch>
-void expect_bits_of_dot_q8(const std::vector<typename Q::Block>& w, int outputs, const Table& x,
-                           const std::vector<f32>& got) {
-  constexpr auto addition = std::is_same_v<A, cpu::sse2> ? rounded_twice : detail::fused;
-  const auto columns = static_cast<std::size_t>(x.columns);
+/// The fused addition of A.
+template <class A>
+inline constexpr auto fused_of = std::is_same_v<A, cpu::sse2> ? rounded_twice : detail::fused;
+
+/// The order of additions of quantised weights: dot_q8's.
+template <class Q, class A>
+f32 ordered_product(const typename Q::Block* w, const f32* x, std::size_t columns) requires QuantizedFormat<Q> {
   std::vector<Q8Block> quantised(columns / q8_block_len);
-  for (int r = 0; r < x.rows; ++r) {
-    quantize_row({x.row(r), columns}, quantised.data());
-    for (int o = 0; o < outputs; ++o)
-      ASSERT_EQ(
-          std::bit_cast<std::uint32_t>(got[static_cast<std::size_t>(r * outputs + o)]),
-          std::bit_cast<std::uint32_t>(dot_q8<Q>(w.data() + static_cast<std::size_t>(o) * (columns / Q::block_len),
-                                                 quantised.data(), columns, addition)))
-          << columns << " columns, row " << r << " of " << x.rows << ", output " << o << " of " << outputs;
+  quantize_row({x, columns}, quantised.data());
+  return dot_q8<Q>(w, quantised.data(), columns, fused_of<A>);
+}
+
+/// That of floats, as backends/cpu/matmul_dense.hpp describes it.
+template <class Q, class A>
+f32 ordered_product(const typename Q::Block* w, const f32* x, std::size_t columns) requires(Q::block_len == 1) {
+  constexpr std::size_t lanes = cpu::lanes<A>;
+  std::vector<f32> weights(columns);
+  Q::dequantize(w, weights);
+  const std::size_t steps = (columns + 767) / 768, step = ((columns + steps - 1) / steps + 31) / 32 * 32;
+  f32 total = 0;
+  for (std::size_t from = 0; from < columns; from += step) {
+    f32 lane[8] = {};
+    for (std::size_t i = from; i < std::min(from + step, columns); ++i)
+      lane[(i - from) % lanes] = fused_of<A>(weights[i], x[i], lane[(i - from) % lanes]);
+    f32 sum = (lane[0] + lane[2]) + (lane[1] + lane[3]);
+    if (lanes == 8) sum += (lane[4] + lane[6]) + (lane[5] + lane[7]);
+    total = from == 0 ? sum : total + sum;
   }
+  return total;
+}
+
+/// Every output has the bits that plain code gives.
+template <class Q, class A = cpu::default_arch>
+void expect_ordered_bits(const std::vector<typename Q::Block>& w, int outputs, const Table& x,
+                         const std::vector<f32>& got) {
+  const auto columns = static_cast<std::size_t>(x.columns);
+  for (int r = 0; r < x.rows; ++r)
+    for (int o = 0; o < outputs; ++o)
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(got[static_cast<std::size_t>(r * outputs + o)]),
+                std::bit_cast<std::uint32_t>(ordered_product<Q, A>(
+                    w.data() + static_cast<std::size_t>(o) * (columns / Q::block_len), x.row(r), columns)))
+          << columns << " columns, row " << r << " of " << x.rows << ", output " << o << " of " << outputs;
 }
 
 }  // namespace tmodel::testing
