@@ -73,11 +73,25 @@ function(tmodel_add_program name)
   endforeach()
 endfunction()
 
-# For programs that no test runs: with TMODEL_UNRUN_FLAGS they are compiled by these flags and named so that nobody takes
-# them for the real ones.
+find_program(TMODEL_READING_COMPILER clang++ DOC "Reads units without building them: headers alone, programs that no test runs")
+
+# Has that compiler read source, as part of target; out.ok is its mark.
+function(tmodel_read_unit out source target)
+  set(includes "$<TARGET_PROPERTY:${target},INCLUDE_DIRECTORIES>")
+  set(third_party "$<FILTER:${includes},EXCLUDE,^(/usr/include|${PROJECT_SOURCE_DIR}/include)/?$>")
+  add_custom_command(OUTPUT ${out}.ok DEPENDS ${source} DEPFILE ${out}.d VERBATIM COMMAND_EXPAND_LISTS
+                     COMMAND ${TMODEL_READING_COMPILER} -std=c++20 -fsyntax-only ${ARGN} -I${PROJECT_SOURCE_DIR}/include
+                             "$<$<BOOL:${third_party}>:-isystem;$<JOIN:${third_party},;-isystem;>>"
+                             -MD -MF ${out}.d -MT ${out}.ok ${source}
+                     COMMAND ${CMAKE_COMMAND} -E touch ${out}.ok)
+endfunction()
+
+# For a program of one unit that no test runs.
 function(tmodel_unrun_program name)
-  if(TMODEL_UNRUN_FLAGS)
-    target_compile_options(${name} PRIVATE ${TMODEL_UNRUN_FLAGS})
-    set_target_properties(${name} PROPERTIES OUTPUT_NAME ${name}_only_built)
+  if(TMODEL_CHECK_UNRUN)
+    set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL ON)
+    get_target_property(source ${name} SOURCES)
+    tmodel_read_unit(${CMAKE_CURRENT_BINARY_DIR}/${name} ${CMAKE_CURRENT_SOURCE_DIR}/${source} ${name} ${tmodel_arch_flags} -Wall -Wextra -Werror)
+    add_custom_target(read_${name} ALL DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/${name}.ok)
   endif()
 endfunction()

@@ -9,7 +9,7 @@ add_test(NAME layers COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tools/c
 # come from one unit of all of them. A change compiles again those that contain it.
 file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR}/include CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/tmodel/*.hpp)
 list(FILTER headers EXCLUDE REGEX "/(cpu|opencl|jinja)/")
-set(strict -std=c++20 -fsyntax-only -Wall -Wextra -Wconversion -Wno-sign-conversion -Werror)
+set(strict -Wall -Wextra -Wconversion -Wno-sign-conversion -Werror)
 set(all_includes "#include <tmodel/tmodel.hpp>\n")
 foreach(header ${headers})
   string(APPEND all_includes "#include <${header}>\n")
@@ -17,20 +17,14 @@ endforeach()
 file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/headers/all.cpp CONTENT "${all_includes}")
 add_library(all_headers OBJECT ${CMAKE_CURRENT_BINARY_DIR}/headers/all.cpp)
 target_link_libraries(all_headers PRIVATE tmodel::tmodel tmodel::cpu tmodel::reference tmodel::opencl tmodel::spm)
-target_compile_options(all_headers PRIVATE ${strict})
+target_compile_options(all_headers PRIVATE -fsyntax-only ${strict})
 
-find_program(TMODEL_HEADER_COMPILER clang++ DOC "Compiles each header alone")
-set(third_party "$<FILTER:$<TARGET_PROPERTY:all_headers,INCLUDE_DIRECTORIES>,EXCLUDE,^(/usr/include|${PROJECT_SOURCE_DIR}/include)/?$>")
 set(alone "")
 foreach(header ${headers})
   string(MAKE_C_IDENTIFIER ${header} id)
   set(unit ${CMAKE_CURRENT_BINARY_DIR}/headers/${id})
   file(GENERATE OUTPUT ${unit}.cpp CONTENT "#include <${header}>\n")
-  add_custom_command(OUTPUT ${unit}.ok DEPENDS ${unit}.cpp DEPFILE ${unit}.d VERBATIM COMMAND_EXPAND_LISTS
-                     COMMAND ${TMODEL_HEADER_COMPILER} ${strict} -I${PROJECT_SOURCE_DIR}/include
-                             "$<$<BOOL:${third_party}>:-isystem;$<JOIN:${third_party},;-isystem;>>"
-                             -MD -MF ${unit}.d -MT ${unit}.ok ${unit}.cpp
-                     COMMAND ${CMAKE_COMMAND} -E touch ${unit}.ok)
+  tmodel_read_unit(${unit} ${unit}.cpp all_headers ${strict})
   list(APPEND alone ${unit}.ok)
 endforeach()
 add_custom_target(each_header_alone ALL DEPENDS ${alone})
