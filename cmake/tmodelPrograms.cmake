@@ -75,13 +75,18 @@ endfunction()
 
 find_program(TMODEL_READING_COMPILER clang++ DOC "Reads units without building them: headers alone, programs that no test runs")
 
-# Has that compiler read source, as part of target; out.ok is its mark.
+# Has that compiler read source, as part of target; out.ok is its mark. No machine code, so nothing is linked.
 function(tmodel_read_unit out source target)
+  if(NOT TMODEL_READING_COMPILER)
+    message(FATAL_ERROR "clang++ reads ${source}; `./test --deps` installs it")
+  endif()
   set(includes "$<TARGET_PROPERTY:${target},INCLUDE_DIRECTORIES>")
+  set(definitions "$<TARGET_PROPERTY:${target},COMPILE_DEFINITIONS>")
   set(third_party "$<FILTER:${includes},EXCLUDE,^(/usr/include|${PROJECT_SOURCE_DIR}/include)/?$>")
   add_custom_command(OUTPUT ${out}.ok DEPENDS ${source} DEPFILE ${out}.d VERBATIM COMMAND_EXPAND_LISTS
                      COMMAND ${TMODEL_READING_COMPILER} -std=c++20 -fsyntax-only ${ARGN} -I${PROJECT_SOURCE_DIR}/include
                              "$<$<BOOL:${third_party}>:-isystem;$<JOIN:${third_party},;-isystem;>>"
+                             "$<$<BOOL:${definitions}>:-D$<JOIN:${definitions},;-D>>"
                              -MD -MF ${out}.d -MT ${out}.ok ${source}
                      COMMAND ${CMAKE_COMMAND} -E touch ${out}.ok)
 endfunction()

@@ -211,20 +211,31 @@ TYPED_TEST(CpuMatmul, what_is_not_a_number_shows_in_its_row_only) {
 }
 
 #if defined(__SSE2__)
-TYPED_TEST(CpuMatmul, the_narrowest_instruction_set_is_right_in_wider_builds_too) {
+template <class Q>
+class NarrowMatmul : public ::testing::Test {};
+#if TMODEL_TEST_ALL
+using EveryNarrow = Every;
+#else  // each costs seconds of compiling
+using EveryNarrow = ::testing::Types<F16, Q8_0, Q6_K>;
+#endif
+TYPED_TEST_SUITE(NarrowMatmul, EveryNarrow, Names);
+
+TYPED_TEST(NarrowMatmul, of_sse2_has_the_bits_of_plain_code_in_wider_builds_too) {
   using Q = TypeParam;
   using Narrow = CpuSimd<f32, cpu::sse2>;
-  constexpr bool some = std::is_same_v<Q, F16> || std::is_same_v<Q, Q8_0> || std::is_same_v<Q, Q6_K>;
-  if constexpr (TMODEL_TEST_ALL || some)  // each costs seconds of compiling
+  const auto check = [](const std::vector<typename Q::Block>& w, int outputs, const Table& x) {
+    expect_ordered_bits<Q, cpu::sse2>(w, outputs, x, run_matmul<Narrow, Q>(w, outputs, x, {}, 2));
+  };
+  for (const int columns : column_counts<Q>())
     for (const int rows : {1, 3, 11})
       for (const int outputs : {3, 9, 37}) {
-        const Table x = normal_table(rows, 768, 6);
-        const auto w = random_weights<Q>(static_cast<std::size_t>(outputs) * 768 / Q::block_len, 5);
-        const auto got = run_matmul<Narrow, Q>(w, outputs, x, {}, 2);
-        expect_products<Q>(w, outputs, x, {}, got, "sse2");
-        expect_ordered_bits<Q, cpu::sse2>(w, outputs, x, got);
+        check(random_weights<Q>(static_cast<std::size_t>(outputs * columns) / Q::block_len, 5), outputs,
+              normal_table(rows, columns, 6));
         if (this->HasFatalFailure()) return;
       }
+  for (const int codes : {0x00, 0xFF, 0x80, 0x7F, 0x0F, 0xF0})
+    for (const int rows : {4, 12})
+      check(extreme_weights<Q>(6 * 512 / Q::block_len, codes), 6, extreme_table(rows, 512));
 }
 #endif
 

@@ -22,7 +22,7 @@ std::vector<typename Q::Block> random_weights(std::size_t blocks, unsigned seed)
       std::memcpy(&block, bytes, sizeof block);
       const auto put_scale = [&]<class T>(T& to) {
         const f32 scale = static_cast<f32>(100u + bits() % 1000u) * (bits() % 2 ? 1e-5f : -1e-5f);
-        if constexpr (std::is_same_v<T, f32>)
+        if constexpr (std::is_same_v<T, f32>)  // in formats that HACKING's recipe adds
           to = scale;
         else
           to = to_f16(scale);
@@ -75,17 +75,27 @@ inline f32 rounded_twice(f32 a, f32 b, f32 c) noexcept {
 template <class A>
 inline constexpr auto fused_of = std::is_same_v<A, cpu::sse2> ? rounded_twice : detail::fused;
 
+/// What a row of activations is multiplied with: in blocks of 8 bits for quantised weights, themselves otherwise.
+template <class Q>
+auto activations_for(const f32* x, std::size_t columns) {
+  if constexpr (QuantizedFormat<Q>) {
+    std::vector<Q8Block> quantised(columns / q8_block_len);
+    quantize_row({x, columns}, quantised.data());
+    return quantised;
+  } else {
+    return std::vector<f32>(x, x + columns);
+  }
+}
+
 /// The order of additions of quantised weights: dot_q8's.
 template <class Q, class A>
-f32 ordered_product(const typename Q::Block* w, const f32* x, std::size_t columns) requires QuantizedFormat<Q> {
-  std::vector<Q8Block> quantised(columns / q8_block_len);
-  quantize_row({x, columns}, quantised.data());
-  return dot_q8<Q>(w, quantised.data(), columns, fused_of<A>);
+f32 ordered_product(const typename Q::Block* w, const std::vector<Q8Block>& x, std::size_t columns) {
+  return dot_q8<Q>(w, x.data(), columns, fused_of<A>);
 }
 
 /// That of floats, as backends/cpu/matmul_dense.hpp describes it.
 template <class Q, class A>
-f32 ordered_product(const typename Q::Block* w, const f32* x, std::size_t columns) requires(Q::block_len == 1) {
+f32 ordered_product(const typename Q::Block* w, const std::vector<f32>& x, std::size_t columns) {
   constexpr std::size_t lanes = cpu::lanes<A>;
   std::vector<f32> weights(columns);
   Q::dequantize(w, weights);
@@ -107,12 +117,14 @@ template <class Q, class A = cpu::default_arch>
 void expect_ordered_bits(const std::vector<typename Q::Block>& w, int outputs, const Table& x,
                          const std::vector<f32>& got) {
   const auto columns = static_cast<std::size_t>(x.columns);
-  for (int r = 0; r < x.rows; ++r)
+  for (int r = 0; r < x.rows; ++r) {
+    const auto activations = activations_for<Q>(x.row(r), columns);
     for (int o = 0; o < outputs; ++o)
       ASSERT_EQ(std::bit_cast<std::uint32_t>(got[static_cast<std::size_t>(r * outputs + o)]),
                 std::bit_cast<std::uint32_t>(ordered_product<Q, A>(
-                    w.data() + static_cast<std::size_t>(o) * (columns / Q::block_len), x.row(r), columns)))
+                    w.data() + static_cast<std::size_t>(o) * (columns / Q::block_len), activations, columns)))
           << columns << " columns, row " << r << " of " << x.rows << ", output " << o << " of " << outputs;
+  }
 }
 
 }  // namespace tmodel::testing

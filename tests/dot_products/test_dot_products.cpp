@@ -159,8 +159,8 @@ class DotProducts : public ::testing::Test {
     each(Real());
   }
 };
-// One of each coding that kernels tell apart: how codes are read does not depend on these instructions.
-using Quantised = ::testing::Types<Q4_0, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q6_K, Own>;
+// One of each coding that kernels tell apart, and codes with a sign in blocks of 256.
+using Quantised = ::testing::Types<Q4_0, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q6_K, IQ4_XS, Own>;
 TYPED_TEST_SUITE(DotProducts, Quantised, Names);
 
 TYPED_TEST(DotProducts, of_every_size_have_the_bits_of_plain_code) {

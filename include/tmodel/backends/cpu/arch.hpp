@@ -256,6 +256,8 @@ TMODEL_INLINE f32 sum_lanes(Floats<A> x) noexcept {
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 #elif defined(__aarch64__)
   return vpadds_f32(vadd_f32(vget_low_f32(x), vget_high_f32(x)));
+#else
+  return (x.get(0) + x.get(2)) + (x.get(1) + x.get(3));
 #endif
 }
 

@@ -14,14 +14,19 @@ namespace tmodel::inline v0::cpu {
 ///   either(v, w), plus(v, n) bitwise or; n added to every byte
 ///   look_up(table, v)        table[v]
 ///   heads(at)                the first 4 bytes of blocks at(0), at(1) ..., a lane each
-///   put_halves(v, low, high) their halves as f16, as floats; high may be null
+///   put_halves(v, low, high) their halves, f16, as floats; high may be null. Targets are aligned to a vector here
 ///   fields<step>(v, mask, i) lane k: v >> step * (i + k), those bits that the mask has
-///   put_products(v, f, to)   the 8 signed bytes of v, times f
-///   number(h)                an f16
+///   put_products(v, f, to)   the 8 signed bytes of v, times f; and here
+///   number(h)                an f16 as a float
 template <class F>
 struct Bytes;
 
-/// Constants of lambdas that unrolled code passes on.
+/// Whether vectors of 16 bits move those bits of bytes as vectors of bytes would: none come from the neighbour.
+constexpr bool stays_in_byte(int by, int mask) noexcept {
+  return by > 0 ? mask >> by << by == mask && mask < 256 : mask < 256 >> -by;
+}
+
+/// i + step as a constant, from one.
 template <int step, int i>
 constexpr std::integral_constant<int, i + step> next(std::integral_constant<int, i>) noexcept {
   return {};
@@ -50,7 +55,7 @@ struct Bytes<avx2> {
     return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit), _mm256_set1_epi8(16));
   }
   template <int by, int mask>
-  TMODEL_INLINE static Vector moved(Vector v) noexcept {
+  requires(stays_in_byte(by, mask)) TMODEL_INLINE static Vector moved(Vector v) noexcept {
     if constexpr (by > 0) v = _mm256_slli_epi16(v, by);
     if constexpr (by < 0) v = _mm256_srli_epi16(v, -by);
     return _mm256_and_si256(v, _mm256_set1_epi8(mask));
@@ -87,7 +92,7 @@ struct Bytes<avx2> {
     return _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(v)), by), _mm256_set1_epi32(mask));
   }
   TMODEL_INLINE static void put_products(std::uint64_t v, f32 factor, f32* to) noexcept {
-    const __m256i words = _mm256_cvtepi8_epi32(_mm_cvtsi64_si128(static_cast<long long>(v)));
+    const __m256i words = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(&v)));
     _mm256_store_ps(to, _mm256_mul_ps(_mm256_cvtepi32_ps(words), _mm256_set1_ps(factor)));
   }
   TMODEL_INLINE static f32 number(f16 h) noexcept { return _cvtsh_ss(h.bits); }
@@ -111,16 +116,16 @@ struct Bytes<sse2> {
   }
   TMODEL_INLINE static Vector flags(const std::uint8_t* p) noexcept {
     const __m128i bit = _mm_set1_epi64x(static_cast<long long>(0x8040201008040201ull));
-    const auto flags = [&](__m128i bytes) TMODEL_INLINE_LAMBDA {
+    const auto sixteens = [&](__m128i bytes) TMODEL_INLINE_LAMBDA {
       return _mm_and_si128(_mm_cmpeq_epi8(_mm_and_si128(bytes, bit), bit), _mm_set1_epi8(16));
     };
     __m128i bytes = _mm_cvtsi32_si128(load_unaligned<int>(p));
     bytes = _mm_unpacklo_epi8(bytes, bytes);
     bytes = _mm_unpacklo_epi16(bytes, bytes);
-    return {flags(_mm_unpacklo_epi32(bytes, bytes)), flags(_mm_unpackhi_epi32(bytes, bytes))};
+    return {sixteens(_mm_unpacklo_epi32(bytes, bytes)), sixteens(_mm_unpackhi_epi32(bytes, bytes))};
   }
   template <int by, int mask>
-  TMODEL_INLINE static Vector moved(Vector v) noexcept {
+  requires(stays_in_byte(by, mask)) TMODEL_INLINE static Vector moved(Vector v) noexcept {
     const auto one = [](__m128i x) TMODEL_INLINE_LAMBDA {
       if constexpr (by > 0) x = _mm_slli_epi16(x, by);
       if constexpr (by < 0) x = _mm_srli_epi16(x, -by);
@@ -136,7 +141,7 @@ struct Bytes<sse2> {
     return {_mm_add_epi8(v.low, all), _mm_add_epi8(v.high, all)};
   }
   TMODEL_INLINE static Vector look_up(const std::int8_t (&table)[16], Vector v) noexcept {  // no instruction for it
-    alignas(16) std::uint8_t bytes[32];
+    alignas(64) std::uint8_t bytes[32];                                                     // see IntegerBlock
     std::memcpy(bytes, &v, sizeof bytes);
     for (auto& byte : bytes) byte = static_cast<std::uint8_t>(table[byte]);
     return load(bytes);
@@ -154,11 +159,12 @@ struct Bytes<sse2> {
   }
   template <int step>
   TMODEL_INLINE static __m128i fields(std::uint32_t v, int mask, int first) noexcept {
-    const auto at = [&](int k) { return static_cast<int>(v >> (step * (first + k))); };
+    const auto at = [&](int k) TMODEL_INLINE_LAMBDA { return static_cast<int>(v >> (step * (first + k))); };
     return _mm_and_si128(_mm_setr_epi32(at(0), at(1), at(2), at(3)), _mm_set1_epi32(mask));
   }
   TMODEL_INLINE static void put_products(std::uint64_t v, f32 factor, f32* to) noexcept {
-    const __m128i bytes = _mm_cvtsi64_si128(static_cast<long long>(v)), words = _mm_unpacklo_epi8(bytes, bytes);
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(&v)),
+                  words = _mm_unpacklo_epi8(bytes, bytes);
     const auto put = [&](__m128i four, f32* at) TMODEL_INLINE_LAMBDA {
       _mm_store_ps(at, _mm_mul_ps(_mm_cvtepi32_ps(_mm_srai_epi32(four, 24)), _mm_set1_ps(factor)));
     };
@@ -184,14 +190,14 @@ struct Bytes<neon64> {
   }
   TMODEL_INLINE static Vector flags(const std::uint8_t* p) noexcept {
     const uint8x16_t bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201ull));
-    const auto flags = [&](int byte) TMODEL_INLINE_LAMBDA {
+    const auto sixteens = [&](int byte) TMODEL_INLINE_LAMBDA {
       const uint8x16_t bytes = vcombine_u8(vdup_n_u8(p[byte]), vdup_n_u8(p[byte + 1]));
       return vandq_u8(vtstq_u8(bytes, bit), vdupq_n_u8(16));
     };
-    return {{flags(0), flags(2)}};
+    return {{sixteens(0), sixteens(2)}};
   }
   template <int by, int mask>
-  TMODEL_INLINE static Vector moved(Vector v) noexcept {
+  requires(stays_in_byte(by, mask)) TMODEL_INLINE static Vector moved(Vector v) noexcept {
     const auto one = [](uint8x16_t x) TMODEL_INLINE_LAMBDA {
       if constexpr (by > 0) x = vshlq_n_u8(x, by);
       if constexpr (by < 0) x = vshrq_n_u8(x, -by);
@@ -223,7 +229,7 @@ struct Bytes<neon64> {
   }
   template <int step>
   TMODEL_INLINE static int32x4_t fields(std::uint32_t v, int mask, int first) noexcept {
-    const int32_t by[4] = {-step * first, -step * (first + 1), -step * (first + 2), -step * (first + 3)};
+    const std::int32_t by[4] = {-step * first, -step * (first + 1), -step * (first + 2), -step * (first + 3)};
     return vandq_s32(vreinterpretq_s32_u32(vshlq_u32(vdupq_n_u32(v), vld1q_s32(by))), vdupq_n_s32(mask));
   }
   TMODEL_INLINE static void put_products(std::uint64_t v, f32 factor, f32* to) noexcept {
@@ -231,10 +237,9 @@ struct Bytes<neon64> {
     vst1q_f32(to, vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(vget_low_s16(words))), factor));
     vst1q_f32(to + 4, vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(vget_high_s16(words))), factor));
   }
-  TMODEL_INLINE static f32 number(f16 h) noexcept { return vgetq_lane_f32(vcvt_f32_f16(vdup_lane(h)), 0); }
-
- private:
-  TMODEL_INLINE static float16x4_t vdup_lane(f16 h) noexcept { return vreinterpret_f16_u16(vdup_n_u16(h.bits)); }
+  TMODEL_INLINE static f32 number(f16 h) noexcept {
+    return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(h.bits))), 0);
+  }
 };
 #endif
 

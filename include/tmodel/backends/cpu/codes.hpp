@@ -95,10 +95,11 @@ struct SixBitScales {
   TMODEL_INLINE static void scales(const auto* block, f32* scales, f32* offsets) noexcept {
     const auto a = load_unaligned<std::uint32_t>(block->scales), b = load_unaligned<std::uint32_t>(block->scales + 4),
                c = load_unaligned<std::uint32_t>(block->scales + 8);
-    const auto eight = [](std::uint32_t own, std::uint32_t low) TMODEL_INLINE_LAMBDA {  // and two bits of own
-      const std::uint32_t upper = (low & 0x0F0F0F0Fu) | ((own >> 2) & 0x30303030u);
-      return (own & 0x3F3F3F3Fu) | std::uint64_t{upper} << 32;
-    };
+    const auto eight = [](std::uint32_t own, std::uint32_t low)
+                           TMODEL_INLINE_LAMBDA {  // the upper four, with the two upper bits of own
+                             const std::uint32_t upper = (low & 0x0F0F0F0Fu) | ((own >> 2) & 0x30303030u);
+                             return (own & 0x3F3F3F3Fu) | std::uint64_t{upper} << 32;
+                           };
     BytesOf<A>::put_products(eight(a, c), BytesOf<A>::number(block->d), scales);
     BytesOf<A>::put_products(eight(b, c >> 4), -BytesOf<A>::number(block->dmin), offsets);
   }

@@ -51,7 +51,7 @@ struct FourRows<sse2> {
 #endif
 
 #if defined(__aarch64__)
-/// product(codes, x): four sums that add up to that of 16 products; product(sums, codes, x) adds them.
+/// Product::of(sum, codes, x) adds to sum four sums, of 16 products together.
 template <class Product>
 struct FourNeonRows {
   template <bool, int halves>
@@ -70,7 +70,7 @@ struct FourNeonRows {
   }
 };
 
-struct WideningProduct {  ///< of at most 2 * 128 * 127: 16 bits hold two
+struct WideningProduct {  ///< two products are at most 2 * 128 * 127, which 16 bits hold
   TMODEL_INLINE static int32x4_t of(int32x4_t sum, int8x16_t q, int8x16_t x) noexcept {
     return vpadalq_s16(sum, vmlal_high_s8(vmull_s8(vget_low_s8(q), vget_low_s8(x)), q, x));
   }
@@ -103,7 +103,7 @@ requires(lanes<A> == 4 && has_codes<Q, A>) struct Kernel<A, Q> : PanelTile<A, Co
       return blocks + static_cast<std::size_t>(std::min(r, count - 1)) * stride;
     };
     each_part(row, parts, panel.scales, panel.offsets, [&](auto p, auto codes, int) TMODEL_INLINE_LAMBDA {
-      alignas(16) std::int8_t q[rows][part_len];
+      alignas(64) std::int8_t q[rows][part_len];  // see IntegerBlock
       unroll<rows>([&](auto r) TMODEL_INLINE_LAMBDA {
         const auto v = BytesOf<A>::plus(codes(r), -origin);
         std::memcpy(q[r], &v, sizeof v);
@@ -123,7 +123,7 @@ requires(lanes<A> == 4 && has_codes<Q, A>) struct Kernel<A, Q> : PanelTile<A, Co
   TMODEL_INLINE static void chunk(const Block* blocks, std::size_t stride, int parts, const Q8Chunk* x, int x_stride,
                                   int n, Floats<A>* acc, const std::byte*& ahead) noexcept {
     const auto row = [&](int r) TMODEL_INLINE_LAMBDA { return blocks + static_cast<std::size_t>(r) * stride; };
-    alignas(16) f32 scales[coding.units()][rows], offsets[coding.offsets ? coding.units() : 1][rows];
+    alignas(64) f32 scales[coding.units()][rows], offsets[coding.offsets ? coding.units() : 1][rows];
     each_part(row, parts, scales, offsets, [&](auto p, auto codes, int unit) TMODEL_INLINE_LAMBDA {
       constexpr std::size_t part_bytes = rows * sizeof(Block) * part_len / Q::block_len;
       for (std::size_t line = 0; line < part_bytes; line += cache_line) fetch_ahead(ahead + line);
@@ -153,11 +153,12 @@ requires(lanes<A> == 4 && has_codes<Q, A>) struct Kernel<A, Q> : PanelTile<A, Co
 
  private:
   static constexpr bool wide = Q::block_len == chunk_len;  // a block is a chunk; positions of bits differ by part
-  static_assert(wide || Q::block_len == part_len);
+  static_assert(wide || (Q::block_len == part_len && C::coding.unit == part_len));
+  static_assert(C::coding.has_sign() || C::coding.bits < 8);
 
   /// fn(p, codes, unit) for each part p: codes(r) are those of row r, scales and offsets from `unit` on are the part's.
-  template <class Row, class Scales, class Fn>
-  TMODEL_INLINE static void each_part(Row row, int parts, Scales& scales, auto& offsets, Fn fn) noexcept {
+  template <class Row, class Fn>
+  TMODEL_INLINE static void each_part(Row row, int parts, auto& scales, auto& offsets, Fn fn) noexcept {
     if constexpr (wide) {
       transposed_scales(row, scales, offsets);
       unroll<chunk_parts>([&](auto p) TMODEL_INLINE_LAMBDA {
@@ -175,7 +176,7 @@ requires(lanes<A> == 4 && has_codes<Q, A>) struct Kernel<A, Q> : PanelTile<A, Co
   template <class Row>
   TMODEL_INLINE static void transposed_scales(Row row, auto& scales, auto& offsets) noexcept {
     constexpr int n = coding.units();
-    alignas(16) f32 s[rows][n], o[rows][n];
+    alignas(64) f32 s[rows][n], o[rows][n];
     unroll<rows>([&](auto r) TMODEL_INLINE_LAMBDA { C::scales(row(r), s[r], o[r]); });
     const auto put = [](const f32(&from)[rows][n], auto& to) TMODEL_INLINE_LAMBDA {
       for (int u = 0; u < n; u += 4) {

@@ -85,14 +85,12 @@ TMODEL_NOINLINE void tile(const Panel<coding, 8>* panel, int parts, const Q8Chun
         acc[c] = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_broadcast_ss(xc.d + part), _mm256_load_ps(w.scales[unit])),
                                  _mm256_cvtepi32_ps(integer), acc[c]);
         if constexpr (coding.offsets) {
-          const __m256 weighted = coding.unit == part_len
-                                      ? _mm256_broadcast_ss(xc.weighted + part)
-                                      : _mm256_set1_ps(xc.d[part] * static_cast<f32>(xc.sums[2 * part + half]));
+          const __m256 weighted = _mm256_set1_ps(weighted_sum<coding>(xc, part, half));
           acc[c] = _mm256_fmadd_ps(_mm256_load_ps(w.offsets[unit]), weighted, acc[c]);
         }
       };
-      if constexpr (halves >
-                    1) {  // codes of a unit stay in registers, sums of a column end before the next one's begin
+      if constexpr (halves > 1) {
+        // Codes of a unit stay in registers, sums of a column end before the next one's begin: 18 sums are too many.
         constexpr int step = std::min(depth, groups);
         __m256i q[groups];
         unroll<groups>([&](auto i) TMODEL_INLINE_LAMBDA { q[i] = codes(i), pin(q[i]); });
@@ -109,32 +107,32 @@ TMODEL_NOINLINE void tile(const Panel<coding, 8>* panel, int parts, const Q8Chun
           });
           put(c, integer);
         });
-        return;
+      } else {
+        __m256i integer[columns], narrow[columns];
+        unroll<groups>([&](auto group) TMODEL_INLINE_LAMBDA {
+          constexpr int i = decltype(group)::value;
+          const __m256i q = codes(i);
+          const auto add = [&](auto c, __m256i product) TMODEL_INLINE_LAMBDA {
+            integer[c] = i / depth == 0 ? product : _mm256_add_epi32(integer[c], product);
+            pin(integer[c]);
+          };
+          if constexpr (coding.has_sign()) {  // |q| times x, negated where q is: as ~x, 1 too small, see w.negative
+            const __m256i magnitude = _mm256_abs_epi8(q), sign = _mm256_cmpgt_epi8(_mm256_setzero_si256(), q);
+            unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
+              const __m256i v = _mm256_xor_si256(activations(c, i), sign);
+              add(c, _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, v), ones));
+            });
+          } else {
+            unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
+              const __m256i product = _mm256_maddubs_epi16(q, activations(c, i));
+              narrow[c] = i % depth == 0 ? product : _mm256_add_epi16(narrow[c], product);
+              pin(narrow[c]);
+              if constexpr (i % depth == depth - 1 || i == groups - 1) add(c, _mm256_madd_epi16(narrow[c], ones));
+            });
+          }
+        });
+        unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA { put(c, integer[c]); });
       }
-      __m256i integer[columns], narrow[columns];
-      unroll<groups>([&](auto group) TMODEL_INLINE_LAMBDA {
-        constexpr int i = decltype(group)::value;
-        const __m256i q = codes(i);
-        const auto add = [&](auto c, __m256i product) TMODEL_INLINE_LAMBDA {
-          integer[c] = i / depth == 0 ? product : _mm256_add_epi32(integer[c], product);
-          pin(integer[c]);
-        };
-        if constexpr (coding.has_sign()) {  // |q| times x, negated where q is: as ~x, 1 too small, see w.negative
-          const __m256i magnitude = _mm256_abs_epi8(q), sign = _mm256_cmpgt_epi8(_mm256_setzero_si256(), q);
-          unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
-            const __m256i v = _mm256_xor_si256(activations(c, i), sign);
-            add(c, _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, v), ones));
-          });
-        } else {
-          unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
-            const __m256i product = _mm256_maddubs_epi16(q, activations(c, i));
-            narrow[c] = i % depth == 0 ? product : _mm256_add_epi16(narrow[c], product);
-            pin(narrow[c]);
-            if constexpr (i % depth == depth - 1 || i == groups - 1) add(c, _mm256_madd_epi16(narrow[c], ones));
-          });
-        }
-      });
-      unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA { put(c, integer[c]); });
     });
   }
   unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA { _mm256_store_ps(sums[c], acc[c]); });
@@ -278,8 +276,7 @@ requires(has_avx2<A>&& has_codes<Q, A>) struct Kernel<A, Q> {
             sum[half] = _mm256_add_epi32(sum[half], x86::origins<coding, half>(xc.sums + 2 * p));
           a = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_load_ps(scales[unit]), d), _mm256_cvtepi32_ps(sum[half]), a);
           if constexpr (coding.offsets) {
-            const __m256 weighted = halves == 1 ? _mm256_broadcast_ss(xc.weighted + p)
-                                                : _mm256_set1_ps(xc.d[p] * static_cast<f32>(xc.sums[2 * p + half]));
+            const __m256 weighted = _mm256_set1_ps(weighted_sum<coding>(xc, p, half));
             a = _mm256_fmadd_ps(_mm256_load_ps(offsets[unit]), weighted, a);
           }
         });
@@ -308,7 +305,8 @@ requires(has_avx2<A>&& has_codes<Q, A>) struct Kernel<A, Q> {
 
  private:
   static constexpr bool wide = Q::block_len == chunk_len;  // a block is a chunk; positions of bits differ by part
-  static_assert(wide || Q::block_len == part_len);
+  static_assert(wide || (Q::block_len == part_len && C::coding.unit == part_len));
+  static_assert(!C::coding.has_sign() || C::coding.unit == part_len);
   /// Lines are fetched in the order in which they will be read, not in that of memory. Codes of 6 bits, which compute
   /// longest, gain 15 to 20 % by it; formats that wait for memory lose as much.
   static constexpr bool fetches_rows = wide && coding.bits == 6;

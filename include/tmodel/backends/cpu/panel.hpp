@@ -14,7 +14,8 @@
 
 namespace tmodel::inline v0::cpu {
 
-/// What a kernel has to know of a format: codes of `bits` bits, unsigned and `origin` too large, or signed if 8.
+/// What a kernel has to know of a format: codes of `bits` bits, unsigned and `origin` too large, or signed if 8. 0 bits
+/// are bytes with a sign, see plain().
 struct Coding {
   int bits = 8;
   int origin = 0;

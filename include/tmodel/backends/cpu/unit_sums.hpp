@@ -1,5 +1,5 @@
 #pragma once
-// The inner product of the generic kernel: exact sums over the elements of a unit, a lane for each row of weights.
+// The inner product of PanelTile: exact sums over the elements of a unit, a lane for each row of weights.
 // Bytes 4r to 4r + 3 of w[j] are elements 4j to 4j + 3 of row r; rows of activations are `stride` bytes apart.
 
 #include "tmodel/backends/cpu/convert.hpp"
