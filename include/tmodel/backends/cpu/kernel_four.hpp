@@ -15,6 +15,7 @@ struct FourRows;
 #if defined(__SSE2__)
 template <>
 struct FourRows<sse2> {
+  static constexpr bool uses_panels = false;  // which would widen every code again for each column
   template <bool has_sign, int halves>
   TMODEL_INLINE static void dot(auto codes, const std::int8_t* x, Ints<sse2> (&sums)[halves]) noexcept {
     const auto words = [](__m128i v, auto part, bool sign) TMODEL_INLINE_LAMBDA {
@@ -76,7 +77,9 @@ struct WideningProduct {  ///< two products are at most 2 * 128 * 127, which 16 
   }
 };
 template <>
-struct FourRows<neon64> : FourNeonRows<WideningProduct> {};
+struct FourRows<neon64> : FourNeonRows<WideningProduct> {
+  static constexpr bool uses_panels = false;
+};
 #endif
 
 #if TMODEL_CPU_DOTPROD
@@ -84,7 +87,9 @@ struct DotProduct {
   TMODEL_INLINE static int32x4_t of(int32x4_t sum, int8x16_t q, int8x16_t x) noexcept { return vdotq_s32(sum, q, x); }
 };
 template <>
-struct FourRows<neon64_dotprod> : FourNeonRows<DotProduct> {};
+struct FourRows<neon64_dotprod> : FourNeonRows<DotProduct> {
+  static constexpr bool uses_panels = true;  // sums need not be brought together across lanes
+};
 #endif
 
 template <class A, QuantizedFormat Q>
@@ -94,6 +99,7 @@ requires(lanes<A> == 4 && has_codes<Q, A>) struct Kernel<A, Q> : PanelTile<A, Co
   using Panel = typename Kernel::PanelTile::Panel;
   static constexpr Coding coding = C::coding.plain();
   static constexpr int rows = 4;
+  static constexpr bool uses_panels = FourRows<A>::uses_panels;  ///< for more than few_rows rows of activations
   static constexpr int origin = C::coding.origin, halves = part_len / coding.unit;
 
   /// The first `parts` parts of a chunk; `stride` blocks from row to row, the last of `count` rows stands for more.

@@ -69,70 +69,46 @@ TMODEL_NOINLINE void tile(const Panel<coding, 8>* panel, int parts, const Q8Chun
     const Q8Chunk* const xs = x + p / chunk_parts;
     unroll<halves>([&](auto which) TMODEL_INLINE_LAMBDA {
       constexpr int half = decltype(which)::value;
+      __m256i integer[columns], narrow[columns];
+      unroll<groups>([&](auto group) TMODEL_INLINE_LAMBDA {
+        constexpr int i = decltype(group)::value, j = half * groups + i;
+        const __m256i q = _mm256_load_si256(reinterpret_cast<const __m256i*>(w.q[part][j]));
+        const auto add = [&](auto c, __m256i product) TMODEL_INLINE_LAMBDA {
+          integer[c] = i / depth == 0 ? product : _mm256_add_epi32(integer[c], product);
+          pin(integer[c]);
+        };
+        if constexpr (coding.has_sign()) {  // |q| times x, negated where q is: as ~x, 1 too small, see w.negative
+          const __m256i magnitude = _mm256_abs_epi8(q), sign = _mm256_cmpgt_epi8(_mm256_setzero_si256(), q);
+          unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
+            const __m256i v = _mm256_xor_si256(broadcast4(xs[c * stride].qs + part * part_len + 4 * j), sign);
+            add(c, _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, v), ones));
+          });
+        } else {
+          unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
+            const __m256i v = broadcast4(xs[c * stride].qs + part * part_len + 4 * j);
+            const __m256i product = _mm256_maddubs_epi16(q, v);
+            narrow[c] = i % depth == 0 ? product : _mm256_add_epi16(narrow[c], product);
+            pin(narrow[c]);
+            if constexpr (i % depth == depth - 1 || i == groups - 1) add(c, _mm256_madd_epi16(narrow[c], ones));
+          });
+        }
+      });
       const int unit = part * halves + half;
-      const auto codes = [&](int i) TMODEL_INLINE_LAMBDA {
-        return _mm256_load_si256(reinterpret_cast<const __m256i*>(w.q[part][half * groups + i]));
-      };
-      const auto activations = [&](auto c, int i) TMODEL_INLINE_LAMBDA {
-        return broadcast4(xs[c * stride].qs + part * part_len + 4 * (half * groups + i));
-      };
-      const auto put = [&](auto c, __m256i integer) TMODEL_INLINE_LAMBDA {
+      const __m256 scale = _mm256_load_ps(w.scales[unit]);
+      unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
         const Q8Chunk& xc = xs[c * stride];
         if constexpr (coding.has_sign())
-          integer = _mm256_add_epi32(integer, _mm256_load_si256(reinterpret_cast<const __m256i*>(w.negative[part])));
+          integer[c] =
+              _mm256_add_epi32(integer[c], _mm256_load_si256(reinterpret_cast<const __m256i*>(w.negative[part])));
         if constexpr (coding.origin != 0)
-          integer = _mm256_add_epi32(integer, origins<coding, half>(xc.sums + 2 * part));
-        acc[c] = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_broadcast_ss(xc.d + part), _mm256_load_ps(w.scales[unit])),
-                                 _mm256_cvtepi32_ps(integer), acc[c]);
+          integer[c] = _mm256_add_epi32(integer[c], origins<coding, half>(xc.sums + 2 * part));
+        acc[c] = _mm256_fmadd_ps(_mm256_mul_ps(scale, _mm256_broadcast_ss(xc.d + part)), _mm256_cvtepi32_ps(integer[c]),
+                                 acc[c]);
         if constexpr (coding.offsets) {
           const __m256 weighted = _mm256_set1_ps(weighted_sum<coding>(xc, part, half));
           acc[c] = _mm256_fmadd_ps(_mm256_load_ps(w.offsets[unit]), weighted, acc[c]);
         }
-      };
-      if constexpr (halves > 1) {
-        // Codes of a unit stay in registers, sums of a column end before the next one's begin: 18 sums are too many.
-        constexpr int step = std::min(depth, groups);
-        __m256i q[groups];
-        unroll<groups>([&](auto i) TMODEL_INLINE_LAMBDA { q[i] = codes(i), pin(q[i]); });
-        unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
-          __m256i integer;
-          unroll<groups / step>([&](auto s) TMODEL_INLINE_LAMBDA {
-            __m256i narrow = _mm256_maddubs_epi16(q[s * step], activations(c, s * step));
-            unroll<step - 1>([&](auto i) TMODEL_INLINE_LAMBDA {
-              constexpr int at = decltype(s)::value * step + 1 + decltype(i)::value;
-              narrow = _mm256_add_epi16(narrow, _mm256_maddubs_epi16(q[at], activations(c, at)));
-            });
-            const __m256i wide = _mm256_madd_epi16(narrow, ones);
-            integer = s == 0 ? wide : _mm256_add_epi32(integer, wide);
-          });
-          put(c, integer);
-        });
-      } else {
-        __m256i integer[columns], narrow[columns];
-        unroll<groups>([&](auto group) TMODEL_INLINE_LAMBDA {
-          constexpr int i = decltype(group)::value;
-          const __m256i q = codes(i);
-          const auto add = [&](auto c, __m256i product) TMODEL_INLINE_LAMBDA {
-            integer[c] = i / depth == 0 ? product : _mm256_add_epi32(integer[c], product);
-            pin(integer[c]);
-          };
-          if constexpr (coding.has_sign()) {  // |q| times x, negated where q is: as ~x, 1 too small, see w.negative
-            const __m256i magnitude = _mm256_abs_epi8(q), sign = _mm256_cmpgt_epi8(_mm256_setzero_si256(), q);
-            unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
-              const __m256i v = _mm256_xor_si256(activations(c, i), sign);
-              add(c, _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, v), ones));
-            });
-          } else {
-            unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA {
-              const __m256i product = _mm256_maddubs_epi16(q, activations(c, i));
-              narrow[c] = i % depth == 0 ? product : _mm256_add_epi16(narrow[c], product);
-              pin(narrow[c]);
-              if constexpr (i % depth == depth - 1 || i == groups - 1) add(c, _mm256_madd_epi16(narrow[c], ones));
-            });
-          }
-        });
-        unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA { put(c, integer[c]); });
-      }
+      });
     });
   }
   unroll<columns>([&](auto c) TMODEL_INLINE_LAMBDA { _mm256_store_ps(sums[c], acc[c]); });
@@ -192,6 +168,7 @@ requires(has_avx2<A>&& has_codes<Q, A>) struct Kernel<A, Q> {
   using Block = typename Q::Block;
   static constexpr bool vnni = x86::has_vnni<A>;
   static constexpr int rows = 8;
+  static constexpr bool uses_panels = true;
   static constexpr int tile_rows = x86::tile_rows<A>;
   static constexpr Coding coding = vnni ? x86::without_sign(C::coding) : C::coding;
   static constexpr int halves = part_len / coding.unit;

@@ -123,12 +123,16 @@ TMODEL_NOINLINE void quantized_rows(const HostMatrix<Q>& m, const Q8Chunk* x, in
 template <class A, class Q>
 void multiply_quantized(const HostMatrix<Q>& m, const Q8Chunk* x, int stride, const HostRows<f32>& y, const f32* bias,
                         int begin, int end) noexcept {
-  if (y.n == 1)
-    quantized_few<A, Q, false>(m, x, stride, y, bias, begin, end);
-  else if (y.n <= few_rows)
-    quantized_few<A, Q, true>(m, x, stride, y, bias, begin, end);
-  else
+  if (y.n == 1) return quantized_few<A, Q, false>(m, x, stride, y, bias, begin, end);
+  if (y.n <= few_rows) return quantized_few<A, Q, true>(m, x, stride, y, bias, begin, end);
+  if constexpr (Kernel<A, Q>::uses_panels)
     quantized_rows<A, Q>(m, x, stride, y, bias, begin, end);
+  else  // a few rows at a time, with weights that stay in the L2 cache
+    for (int row = begin; row < end; row += panel_rows)
+      for (int c = 0; c < y.n; c += few_rows)
+        quantized_few<A, Q, true>(m, x + static_cast<std::size_t>(c) * static_cast<std::size_t>(stride), stride,
+                                  {y.row(c), std::min(few_rows, y.n - c), y.columns}, bias, row,
+                                  std::min(row + panel_rows, end));
 }
 
 }  // namespace tmodel::inline v0::cpu

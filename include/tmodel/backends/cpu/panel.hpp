@@ -93,6 +93,7 @@ struct Kernel
   using Panel = typename Tile::Panel;
   static constexpr Coding coding = Tile::coding;
   static constexpr int rows = Tile::rows;
+  static constexpr bool uses_panels = true;
 
   /// The first `parts` parts of a chunk; `stride` blocks from row to row, the last of `count` rows stands for more.
   static void fill(const typename Q::Block* blocks, std::size_t stride, int count, int parts, Panel& panel) noexcept {
