@@ -22,6 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 # The number changes when random_model writes other bytes.
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "tmodel" / "random" / "1"
+ORDER = [row.name for row in rows.ROWS]
 QUIET = 0.1  # seconds between turns: idle threads of either side spin for some milliseconds
 
 
@@ -137,6 +138,20 @@ def build_facts(build):
             "flags": f"{value('CMAKE_CXX_FLAGS_RELEASE')} for {value('TMODEL_ARCH')}"}
 
 
+def resume(out, results):
+    """The names of rows that a run of the same build on the same machine has measured in this folder; they become results."""
+    path = out / "results.json"
+    if not path.exists():
+        return set()
+    old = json.loads(path.read_text())
+    facts = lambda r: ([r["machine"][k] for k in ("cpu", "family", "model", "flags")], [r["tmodel"][k] for k in ("commit", "compiler", "flags")],
+                       r["threads"], r["rounds"])
+    if facts(old) != facts(results):
+        raise SystemExit(f"error: {path} is of another machine, commit, build, or number of threads or rounds: measure without --resume")
+    results.update(old)
+    return {r["name"] for r in old["rows"]}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", type=pathlib.Path, required=True)
@@ -146,6 +161,7 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--delete-models", action="store_true")
+    parser.add_argument("--resume", action="store_true")
     parser.add_argument("--out", type=pathlib.Path)
     a = parser.parse_args()
     out = a.out or a.build / "results"
@@ -157,6 +173,9 @@ def main():
         parser.error(str(error))
 
     results = {"machine": machine(), "tmodel": build_facts(a.build), "threads": a.threads, "rounds": rounds, "rows": []}
+    if a.resume:
+        done = resume(out, results)
+        wanted = [r for r in wanted if r.name not in done]
     ours = Tmodel(a.build, a.threads)
     say = lambda text: print(text, flush=True)
     for (shape, format), of_file in itertools.groupby(wanted, lambda r: (r.shape, r.format)):
@@ -173,6 +192,7 @@ def main():
             results["rows"].append({"name": row.name, "kind": row.kind, "shape": row.shape, "format": row.format, "target": row.target,
                                     "bytes_per_token": figures[part + "bytes_per_token"],
                                     "ops_per_token": figures[part + "ops_per_token"], **measured})
+            results["rows"].sort(key=lambda r: ORDER.index(r["name"]))
             report.write(results, out)  # after each row: what was measured stays if the rest is broken off
         theirs.close()
         if a.delete_models and shape != rows.REAL:
