@@ -14,9 +14,9 @@ namespace tmodel::inline v0::cpu {
 ///   either(v, w), plus(v, n) bitwise or; n added to every byte
 ///   look_up(table, v)        table[v]
 ///   heads(at)                the first 4 bytes of blocks at(0), at(1) ..., a lane each
-///   put_halves(v, low, high) their halves, f16, as floats; high may be null. Targets are aligned to a vector here
+///   put_halves(v, low, high) their halves, f16, as floats; high may be null; aligned to a vector
 ///   fields<step>(v, mask, i) lane k: v >> step * (i + k), those bits that the mask has
-///   put_products(v, f, to)   the 8 signed bytes of v, times f; and here
+///   put_products(v, f, to)   the 8 signed bytes of v, times f; aligned to a vector
 ///   number(h)                an f16 as a float
 template <class F>
 struct Bytes;

@@ -1,6 +1,6 @@
 #pragma once
 // Kernel for vectors of four: SSE2 and NEON, with sdot where there is one. Codes go from memory to the product in
-// registers, four rows at a time, or into panels as bytes with a sign.
+// registers, four rows at a time; for prompts with sdot into panels, as bytes with a sign.
 
 #include "tmodel/backends/cpu/codes.hpp"
 #include "tmodel/backends/cpu/transpose.hpp"
