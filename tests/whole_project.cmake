@@ -1,7 +1,5 @@
 # Tests of the project as a whole: floors, headers, what the machine code calls, wrong combinations, consumers, programs.
 
-find_package(Python3 REQUIRED COMPONENTS Interpreter)
-
 add_test(NAME layers COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tools/check_layers.py)
 
 # Each public header as the first include of a unit, with the warnings of a strict consumer. Those in folders of one header
