@@ -115,6 +115,39 @@ TEST(Parallel, every_piece_runs_once_on_any_number_of_threads) {
   EXPECT_EQ(ThreadPool::create(0).error().code, Errc::bad_argument);
 }
 
+TEST(Parallel, every_piece_runs_once_whatever_the_executor_does) {
+  // Backwards on one thread, with fewer and with more lanes than there are shares.
+  for (const int lanes : {2, 3, 32, 33, 100}) {
+    const Executor backwards{nullptr, lanes, [](void*, int tasks, void (*fn)(void*, int), void* arg) noexcept {
+                               for (int i = tasks; i-- > 0;) fn(arg, i);
+                             }};
+    for (const int count : {1, 5, 64, 1000}) {
+      std::vector<int> hits(static_cast<std::size_t>(count));
+      parallel_for(backwards, count, 3, [&](int begin, int end) {
+        EXPECT_EQ(begin % 3, 0);
+        for (int i = begin; i < end; ++i) ++hits[static_cast<std::size_t>(i)];
+      });
+      EXPECT_EQ(std::ranges::count(hits, 1), count) << lanes << " lanes";
+    }
+  }
+}
+
+TEST(Parallel, others_do_what_a_lane_that_is_held_up_has_left) {
+  auto pool = ThreadPool::create(2);
+  ASSERT_TRUE(pool);
+  std::atomic<int> done{0};
+  int held_up = 0;
+  parallel_for((*pool)->executor(), 1024, 1, [&](int begin, int end) {
+    if (begin == 0) {  // the first quarter of the first lane's half; waits until nothing else is left
+      while (done < 1024 - end) std::this_thread::yield();
+      held_up = end;
+    }
+    done += end - begin;
+  });
+  EXPECT_EQ(done, 1024);
+  EXPECT_EQ(held_up, 128);
+}
+
 TEST(Parallel, several_threads_may_use_one_pool_at_once) {
   auto pool = ThreadPool::create(3);
   ASSERT_TRUE(pool);

@@ -260,15 +260,12 @@ class CpuSimd<T, Arch, FormatList>::Queue {
     const auto tile = [&](int i) { return tiles.tile(i, q, out); };
     const auto kv = [&](const cpu::AttentionTile& t) -> const HostKv& { return *step_.sequences[t.sequence].kv; };
     if (q.n == 1 && tiles.count() < 4 * executor_.lanes) return attend_in_segments(shape, kv(tile(0)), tiles, q, out);
-    for_pieces(
-        tiles.count(), 1, 1 << 14,
-        [&](int begin, int end) {
-          for (int i = begin; i < end; ++i) {
-            const cpu::AttentionTile t = tile(i);
-            cpu::attend_tile<A>(kv(t), shape, t);
-          }
-        },
-        4 * executor_.lanes);
+    for_pieces(tiles.count(), 1, 1 << 14, [&](int begin, int end) {
+      for (int i = begin; i < end; ++i) {
+        const cpu::AttentionTile t = tile(i);
+        cpu::attend_tile<A>(kv(t), shape, t);
+      }
+    });
   }
 
   template <Activation act>
@@ -342,17 +339,14 @@ class CpuSimd<T, Arch, FormatList>::Queue {
     const auto state = [&](int segment, int head) {
       return states_ + static_cast<std::size_t>(segment) * heads + static_cast<std::size_t>(head);
     };
-    for_pieces(
-        tiles.count() * segments.count, 1, 1 << 14,
-        [&](int begin, int end) {
-          for (int i = begin; i < end; ++i) {
-            const int segment = i / tiles.count();
-            const cpu::AttentionTile t = tiles.tile(i % tiles.count(), q, out);
-            cpu::attend_segment<A>(kv, shape, t, segments.begin(segment), partial(segment, t.head), 0,
-                                   state(segment, t.head));
-          }
-        },
-        4 * executor_.lanes);
+    for_pieces(tiles.count() * segments.count, 1, 1 << 14, [&](int begin, int end) {
+      for (int i = begin; i < end; ++i) {
+        const int segment = i / tiles.count();
+        const cpu::AttentionTile t = tiles.tile(i % tiles.count(), q, out);
+        cpu::attend_segment<A>(kv, shape, t, segments.begin(segment), partial(segment, t.head), 0,
+                               state(segment, t.head));
+      }
+    });
     for (int h = 0; h < shape.heads; ++h) {
       f32* const to = out.data + h * d;
       std::copy_n(partial(0, h), d, to);
@@ -370,18 +364,14 @@ class CpuSimd<T, Arch, FormatList>::Queue {
     int units = 0;
     long long work = 0;
     for (const Product& p : all) units += units_of(p), work += static_cast<long long>(p.rows) * p.columns * p.y.n;
-    const long long worth_a_piece = n == 1 ? 1 << 17 : 1 << 22;  // some ten microseconds
-    for_pieces(
-        units, 1, work / units,
-        [&](int begin, int end) {
-          int at = 0;
-          for (const Product& p : all) {
-            const int from = std::max(begin - at, 0), to = std::min(end - at, units_of(p));
-            if (from < to) p.multiply(p, from * grain, std::min(to * grain, p.rows));
-            at += units_of(p);
-          }
-        },
-        static_cast<int>(std::min<long long>(work / worth_a_piece, 16 * executor_.lanes)));
+    for_pieces(units, 1, work / units, [&](int begin, int end) {
+      int at = 0;
+      for (const Product& p : all) {
+        const int from = std::max(begin - at, 0), to = std::min(end - at, units_of(p));
+        if (from < to) p.multiply(p, from * grain, std::min(to * grain, p.rows));
+        at += units_of(p);
+      }
+    });
   }
 
   /// Output columns [begin, end) of all rows.
@@ -398,12 +388,12 @@ class CpuSimd<T, Arch, FormatList>::Queue {
 
   /// As parallel_for, but on the calling thread if the pieces are worth less than waking the others.
   template <class Body>
-  void for_pieces(int count, int grain, long long work_per_item, Body&& body, int pieces = 0) const {
+  void for_pieces(int count, int grain, long long work_per_item, Body&& body) const {
     constexpr long long worth_waking = 1 << 14;  // element operations: a few microseconds
     if (count * work_per_item < worth_waking) {
       if (count > 0) body(0, count);
     } else {
-      parallel_for(executor_, count, grain, body, pieces);
+      parallel_for(executor_, count, grain, body);
     }
   }
   template <class Body>

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -20,33 +21,83 @@ namespace tmodel::inline v0 {
 /// to 128 KB of stack.
 struct Executor {
   void* self = nullptr;
-  int lanes = 1;  ///< how many tasks may run at once; work is cut into about this many pieces
+  int lanes = 1;  ///< how many tasks may run at once
   void (*run)(void* self, int tasks, void (*fn)(void* arg, int task), void* arg) noexcept = nullptr;
 };
 
-/// Calls body(begin, end) for pieces that cover [0, count), each a multiple of `grain` long but the last; about one for
-/// each lane, or `pieces` of them, so that a lane that somebody else holds up leaves its share to the others.
+namespace detail {
+
+/// What is left of a range of work: [begin, end) in one word, from which any thread may take.
+class alignas(64) Share {
+ public:
+  struct Taken {
+    int begin = 0, end = 0;
+  };
+  void set(int begin, int end) noexcept { left_.store(word(begin, end), std::memory_order_relaxed); }
+
+  /// A quarter of what is left, from the front: ever less, so that nobody waits long for the last piece.
+  Taken front() noexcept {
+    return take([](int begin, int end) { return Taken{begin, begin + (end - begin + 3) / 4}; });
+  }
+  /// Half of what is left, from the back.
+  Taken back() noexcept {
+    return take([](int begin, int end) { return Taken{end - (end - begin + 1) / 2, end}; });
+  }
+
+ private:
+  static constexpr std::uint64_t word(int begin, int end) noexcept {
+    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(begin)) << 32 | static_cast<std::uint32_t>(end);
+  }
+  /// Memory order is the executor's: what the pieces read was written before run(), what they write is read after it.
+  template <class Choose>
+  Taken take(Choose choose) noexcept {
+    std::uint64_t left = left_.load(std::memory_order_relaxed);
+    for (;;) {
+      const int begin = static_cast<int>(left >> 32), end = static_cast<int>(left & 0xFFFFFFFF);
+      if (begin == end) return {};
+      const Taken taken = choose(begin, end);
+      const std::uint64_t rest = taken.begin == begin ? word(taken.end, end) : word(begin, taken.begin);
+      if (left_.compare_exchange_weak(left, rest, std::memory_order_relaxed)) return taken;
+    }
+  }
+
+  std::atomic<std::uint64_t> left_{0};
+};
+inline constexpr int most_shares = 32;  ///< of more lanes several have one
+
+}  // namespace detail
+
+/// Calls body(begin, end) for pieces that cover [0, count), each a multiple of `grain` long but the last. Each lane
+/// goes upwards through a share of its own, so that it reads memory as a stream, then helps the others from the back:
+/// a lane that somebody else holds up leaves its share to them.
 template <class Body>
-void parallel_for(const Executor& executor, int count, int grain, Body&& body, int pieces = 0) {
+void parallel_for(const Executor& executor, int count, int grain, Body&& body) {
   if (count <= 0) return;
   const int units = (count + grain - 1) / grain;
-  const int tasks =
-      executor.run == nullptr || executor.lanes <= 1 ? 1 : std::min(units, std::max(pieces, executor.lanes));
+  const int tasks = executor.run == nullptr ? 1 : std::min(units, executor.lanes);
   if (tasks <= 1) return body(0, count);
   struct Work {
     Body& body;
-    int count, grain, units, tasks;
-  } work{body, count, grain, units, tasks};
+    int count, grain, shares;
+    detail::Share share[detail::most_shares];
+
+    void run(detail::Share::Taken units) const {
+      body(units.begin * grain,
+           static_cast<int>(std::min<long long>(static_cast<long long>(units.end) * grain, count)));
+    }
+  } work{body, count, grain, std::min(tasks, detail::most_shares), {}};
+  for (int i = 0; i < work.shares; ++i) {
+    const auto edge = [&](int at) { return static_cast<int>(static_cast<long long>(units) * at / work.shares); };
+    work.share[i].set(edge(i), edge(i + 1));
+  }
   executor.run(
       executor.self, tasks,
       [](void* arg, int task) {
-        const Work& w = *static_cast<Work*>(arg);
-        const auto edge = [&](int t) {
-          const long long unit = static_cast<long long>(w.units) * t / w.tasks;
-          const long long at = unit * w.grain;
-          return at < w.count ? static_cast<int>(at) : w.count;
-        };
-        if (const int begin = edge(task), end = edge(task + 1); begin < end) w.body(begin, end);
+        Work& w = *static_cast<Work*>(arg);
+        const int own = task % w.shares;
+        for (detail::Share::Taken piece; (piece = w.share[own].front()).end > 0;) w.run(piece);
+        for (int i = 1; i < w.shares; ++i)
+          for (detail::Share::Taken piece; (piece = w.share[(own + i) % w.shares].back()).end > 0;) w.run(piece);
       },
       &work);
 }
@@ -114,8 +165,10 @@ class ThreadPool {
     for (int spin = 0;; ++spin) {
       const int left = pending_.load(std::memory_order_acquire);
       if (left == 0) break;
-      if (spin < spin_limit) pause();
-      else pending_.wait(left, std::memory_order_acquire);
+      if (spin < spin_limit)
+        pause();
+      else
+        pending_.wait(left, std::memory_order_acquire);
     }
   }
 
@@ -128,8 +181,10 @@ class ThreadPool {
     for (;;) {
       unsigned now = epoch_.load(std::memory_order_acquire);
       for (int spin = 0; now == seen; ++spin) {
-        if (spin < spin_limit) pause();
-        else epoch_.wait(seen, std::memory_order_acquire);
+        if (spin < spin_limit)
+          pause();
+        else
+          epoch_.wait(seen, std::memory_order_acquire);
         now = epoch_.load(std::memory_order_acquire);
       }
       seen = now;

@@ -22,26 +22,30 @@ constexpr int dense_step(int columns) noexcept {
   return ((columns + steps - 1) / steps + 31) / 32 * 32;
 }
 
-/// `rows` rows of weights with a row of activations, along n elements: one accumulator per output. As many bytes as
+/// `rows` rows of weights with a row of activations, along n elements: one accumulator per output. As many lines as
 /// this reads are fetched from `ahead` on: rows side by side are no stream that the processor would recognise.
 template <class A, class E, int rows>
 TMODEL_INLINE void dense_tile(const E* w, std::size_t stride, const f32* x, int n, Floats<A> (&acc)[rows],
                               const std::byte* ahead) noexcept {
-  const auto add = [&](auto r, Floats<A> ws, Floats<A> xs) TMODEL_INLINE_LAMBDA { acc[r] = fused<A>(ws, xs, acc[r]); };
+  constexpr int line = cache_line / static_cast<int>(sizeof(E));
   const auto row = [&](auto r, int at) TMODEL_INLINE_LAMBDA { return w + static_cast<std::size_t>(r) * stride + at; };
-  int i = 0;
-  for (; i + lanes<A> <= n; i += lanes<A>) {
-    if constexpr (rows > 1)
-      unroll<(rows * lanes<A> * sizeof(E) + cache_line - 1) / cache_line>([&](auto line) TMODEL_INLINE_LAMBDA {
-        fetch_ahead(ahead + static_cast<std::size_t>(i) * rows * sizeof(E) + line * cache_line);
-      });
+  const auto add = [&](int i) TMODEL_INLINE_LAMBDA {
     Floats<A> xs = load<A>(x + i);
     pin<A>(xs);
-    unroll<rows>([&](auto r) TMODEL_INLINE_LAMBDA { add(r, widen<A>(row(r, i)), xs); });
+    unroll<rows>([&](auto r) TMODEL_INLINE_LAMBDA { acc[r] = fused<A>(widen<A>(row(r, i)), xs, acc[r]); });
+  };
+  int i = 0;
+  for (; i + line <= n; i += line) {
+    if constexpr (rows > 1)
+      unroll<rows>([&](auto r) TMODEL_INLINE_LAMBDA {
+        fetch_ahead(ahead + static_cast<std::size_t>(i) * rows * sizeof(E) + r * cache_line);
+      });
+    unroll<line / lanes<A>>([&](auto k) TMODEL_INLINE_LAMBDA { add(i + k * lanes<A>); });
   }
+  for (; i + lanes<A> <= n; i += lanes<A>) add(i);
   if (const int rest = n - i; rest > 0) {
     const Floats<A> xs = load_some<A>(x + i, rest);
-    unroll<rows>([&](auto r) TMODEL_INLINE_LAMBDA { add(r, widen_some<A>(row(r, i), rest), xs); });
+    unroll<rows>([&](auto r) TMODEL_INLINE_LAMBDA { acc[r] = fused<A>(widen_some<A>(row(r, i), rest), xs, acc[r]); });
   }
 }
 
@@ -53,20 +57,36 @@ TMODEL_NOINLINE void dense_outputs(const E* w, int columns, const f32* x, f32* y
   f32 total[rows] = {};
   const int step = dense_step(columns);
   for (int from = 0; from < columns; from += step) {
-    const int n = std::min(columns - from, step);
     Floats<A> acc[rows];
     unroll<rows>([&](auto i) TMODEL_INLINE_LAMBDA { acc[i] = Floats<A>(0.f); });
     dense_tile<A, E, rows>(
-        first + from, stride, x + from, n, acc,
+        first + from, stride, x + from, std::min(columns - from, step), acc,
         reinterpret_cast<const std::byte*>(first + rows * (stride + static_cast<std::size_t>(from))));
     f32 sums[rows];
-    if constexpr (rows % 4 == 0)
-      for (int r = 0; r < rows; r += 4) store_sums<A>(acc[r], acc[r + 1], acc[r + 2], acc[r + 3], sums + r);
+    if constexpr (rows == 4)
+      store_sums<A>(acc[0], acc[1], acc[2], acc[3], sums);
     else
-      for (int r = 0; r < rows; ++r) sums[r] = sum_lanes<A>(acc[r]);
+      unroll<rows>([&](auto r) TMODEL_INLINE_LAMBDA { sums[r] = sum_lanes<A>(acc[r]); });
     for (int r = 0; r < rows; ++r) total[r] = from == 0 ? sums[r] : total[r] + sums[r];
   }
   for (int r = 0; r < rows; ++r) y[row + r] = bias ? total[r] + bias[row + r] : total[r];  // 0 more makes -0 a 0
+}
+
+/// Outputs [begin, end) of few rows of activations, four rows of weights side by side: eight read a tenth less from
+/// memory. Rows that are a multiple of 4 KB apart meet in the same few places of the L1 cache: two of those.
+template <class A, class E>
+void dense_few(const E* w, int columns, const HostRows<f32>& x, const HostRows<f32>& y, const f32* bias, int begin,
+               int end) noexcept {
+  const std::size_t row_bytes = static_cast<std::size_t>(columns) * sizeof(E);
+  const int side = row_bytes % 4096 == 0 ? 2 : 4;
+  const auto outputs = side == 2 ? dense_outputs<A, E, 2> : dense_outputs<A, E, 4>;
+  fetch_first(reinterpret_cast<const std::byte*>(w) + static_cast<std::size_t>(begin) * row_bytes,
+              static_cast<std::size_t>(side) * row_bytes);
+  for (int row = begin; row < end;) {
+    const bool whole = row + side <= end;
+    for (int c = 0; c < y.n; ++c) (whole ? outputs : dense_outputs<A, E, 1>)(w, columns, x.row(c), y.row(c), bias, row);
+    row += whole ? side : 1;
+  }
 }
 
 /// Elements of a row of activations by lanes.
@@ -171,18 +191,7 @@ TMODEL_NOINLINE void dense_panel_outputs(const DensePanel<A>& panel, int steps, 
 template <class A, class Q>
 void multiply_dense(const HostMatrix<Q>& m, const HostRows<f32>& x, const f32* by_lanes, const HostRows<f32>& y,
                     const f32* bias, int begin, int end) noexcept {
-  using E = typename Q::Block;
-  if (y.n < worth_panels) {
-    fetch_first(reinterpret_cast<const std::byte*>(m.row(begin)), 8 * sizeof(E) * static_cast<std::size_t>(m.columns));
-    for (int row = begin; row < end;) {
-      const bool eight = row + 8 <= end;
-      for (int c = 0; c < y.n; ++c)
-        eight ? dense_outputs<A, E, 8>(m.data, m.columns, x.row(c), y.row(c), bias, row)
-              : dense_outputs<A, E, 1>(m.data, m.columns, x.row(c), y.row(c), bias, row);
-      row += eight ? 8 : 1;
-    }
-    return;
-  }
+  if (y.n < worth_panels) return dense_few<A>(m.data, m.columns, x, y, bias, begin, end);
   using Panel = DensePanel<A>;
   Panel panels[dense_rows / Panel::rows];
   const int step = dense_step(m.columns);
