@@ -136,16 +136,12 @@ TEST(Parallel, others_do_what_a_lane_that_is_held_up_has_left) {
   auto pool = ThreadPool::create(2);
   ASSERT_TRUE(pool);
   std::atomic<int> done{0};
-  int held_up = 0;
   parallel_for((*pool)->executor(), 1024, 1, [&](int begin, int end) {
-    if (begin == 0) {  // the first quarter of the first lane's half; waits until nothing else is left
+    if (begin == 0)  // most often a quarter of the first lane's half: does not return before all else is done
       while (done < 1024 - end) std::this_thread::yield();
-      held_up = end;
-    }
     done += end - begin;
   });
   EXPECT_EQ(done, 1024);
-  EXPECT_EQ(held_up, 128);
 }
 
 TEST(Parallel, several_threads_may_use_one_pool_at_once) {

@@ -148,32 +148,45 @@ class ThreadPool {
     return {};
   }
 
-  void run(int tasks, void (*fn)(void*, int), void* arg) noexcept {
+  using Task = void (*)(void*, int);
+
+  void run(int tasks, Task fn, void* arg) noexcept {
     const std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
     if (!lock.owns_lock() || workers_.empty()) {
       for (int i = 0; i < tasks; ++i) fn(arg, i);
       return;
     }
-    fn_ = fn;
-    arg_ = arg;
-    tasks_ = tasks;
-    next_.store(0, std::memory_order_relaxed);
-    pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+    fn_.store(fn, std::memory_order_relaxed);
+    arg_.store(arg, std::memory_order_relaxed);
+    running_.store(tasks, std::memory_order_relaxed);
+    const std::uint64_t round = (to_begin_.load(std::memory_order_relaxed) >> 32) + 1;
+    to_begin_.store(round << 32 | static_cast<std::uint32_t>(tasks), std::memory_order_release);
     epoch_.fetch_add(1, std::memory_order_release);
     epoch_.notify_all();
     drain();
     for (int spin = 0;; ++spin) {
-      const int left = pending_.load(std::memory_order_acquire);
+      const int left = running_.load(std::memory_order_acquire);
       if (left == 0) break;
       if (spin < spin_limit)
         pause();
       else
-        pending_.wait(left, std::memory_order_acquire);
+        running_.wait(left, std::memory_order_acquire);
     }
   }
 
+  /// Begins tasks as long as there are any. Nobody waits for a worker that has begun none: what such a late one has
+  /// read of fn_ and arg_ counts only if the round is still the same and has tasks to begin, and then both are of this
+  /// round.
   void drain() noexcept {
-    for (int task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) fn_(arg_, task);
+    std::uint64_t now = to_begin_.load(std::memory_order_acquire);
+    while ((now & 0xFFFFFFFF) != 0) {
+      const Task fn = fn_.load(std::memory_order_relaxed);
+      void* const arg = arg_.load(std::memory_order_relaxed);
+      if (!to_begin_.compare_exchange_weak(now, now - 1, std::memory_order_acquire)) continue;
+      fn(arg, static_cast<int>((now & 0xFFFFFFFF) - 1));
+      if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_all();
+      now = to_begin_.load(std::memory_order_acquire);
+    }
   }
 
   void work() noexcept {
@@ -190,7 +203,6 @@ class ThreadPool {
       seen = now;
       if (stop_.load(std::memory_order_relaxed)) return;
       drain();
-      if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_all();
     }
   }
 
@@ -207,13 +219,12 @@ class ThreadPool {
 
   std::vector<std::thread> workers_;
   std::mutex busy_;
-  alignas(64) std::atomic<unsigned> epoch_{0};
-  alignas(64) std::atomic<int> next_{0};
-  alignas(64) std::atomic<int> pending_{0};
+  alignas(64) std::atomic<unsigned> epoch_{0};          ///< changes with each round: what workers sleep on
+  alignas(64) std::atomic<std::uint64_t> to_begin_{0};  ///< the round in the upper half, tasks left in the lower
+  alignas(64) std::atomic<int> running_{0};             ///< tasks that have not returned
   alignas(64) std::atomic<bool> stop_{false};
-  void (*fn_)(void*, int) = nullptr;
-  void* arg_ = nullptr;
-  int tasks_ = 0;
+  std::atomic<Task> fn_{nullptr};
+  std::atomic<void*> arg_{nullptr};
 };
 
 }  // namespace tmodel::inline v0
