@@ -387,14 +387,12 @@ class CpuSimd<T, Arch, FormatList>::Queue {
   }
 
   /// As parallel_for, but on the calling thread if the pieces are worth less than waking the others.
-  template <class Body>
-  void for_pieces(int count, int grain, long long work_per_item, Body&& body) const {
+  void for_pieces(int count, int grain, long long work_per_item, FunctionRef<void(int, int)> body) const {
     constexpr long long worth_waking = 1 << 14;  // element operations: a few microseconds
-    if (count * work_per_item < worth_waking) {
-      if (count > 0) body(0, count);
-    } else {
+    if (count * work_per_item >= worth_waking)
       parallel_for(executor_, count, grain, body);
-    }
+    else if (count > 0)
+      body(0, count);
   }
   template <class Body>
   void for_rows(const Rows& x, Body&& body) const {

@@ -1,18 +1,18 @@
 #pragma once
 // Threads: parallel_for over an Executor that the caller may lend; ThreadPool is the built-in one.
-// A task never depends on how many there are or who runs it: bits do not follow the number of threads.
+// What is computed never depends on how work is cut or who does it: bits do not follow the number of threads.
 
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 #include "tmodel/core/error.hpp"
+#include "tmodel/core/function_ref.hpp"
 
 namespace tmodel::inline v0 {
 
@@ -35,13 +35,12 @@ class alignas(64) Share {
   };
   void set(int begin, int end) noexcept { left_.store(word(begin, end), std::memory_order_relaxed); }
 
-  /// A quarter of what is left, from the front: ever less, so that nobody waits long for the last piece.
+  /// A quarter of what is left: ever less, so that nobody waits long for the last piece.
   Taken front() noexcept {
     return take([](int begin, int end) { return Taken{begin, begin + (end - begin + 3) / 4}; });
   }
-  /// Half of what is left, from the back.
   Taken back() noexcept {
-    return take([](int begin, int end) { return Taken{end - (end - begin + 1) / 2, end}; });
+    return take([](int begin, int end) { return Taken{end - (end - begin + 3) / 4, end}; });
   }
 
  private:
@@ -69,21 +68,21 @@ inline constexpr int most_shares = 32;  ///< of more lanes several have one
 
 /// Calls body(begin, end) for pieces that cover [0, count), each a multiple of `grain` long but the last. Each lane
 /// goes upwards through a share of its own, so that it reads memory as a stream, then helps the others from the back:
-/// a lane that somebody else holds up leaves its share to them.
-template <class Body>
-void parallel_for(const Executor& executor, int count, int grain, Body&& body) {
+/// a lane that somebody else holds up leaves its share to them. Where pieces begin is a matter of timing: what body
+/// computes may not depend on it.
+inline void parallel_for(const Executor& executor, int count, int grain, FunctionRef<void(int, int)> body) {
   if (count <= 0) return;
   const int units = (count + grain - 1) / grain;
   const int tasks = executor.run == nullptr ? 1 : std::min(units, executor.lanes);
   if (tasks <= 1) return body(0, count);
   struct Work {
-    Body& body;
+    FunctionRef<void(int, int)> body;
     int count, grain, shares;
     detail::Share share[detail::most_shares];
 
     void run(detail::Share::Taken units) const {
-      body(units.begin * grain,
-           static_cast<int>(std::min<long long>(static_cast<long long>(units.end) * grain, count)));
+      const long long end = static_cast<long long>(units.end) * grain;
+      body(units.begin * grain, static_cast<int>(std::min<long long>(end, count)));
     }
   } work{body, count, grain, std::min(tasks, detail::most_shares), {}};
   for (int i = 0; i < work.shares; ++i) {
@@ -151,8 +150,7 @@ class ThreadPool {
   using Task = void (*)(void*, int);
 
   void run(int tasks, Task fn, void* arg) noexcept {
-    const std::unique_lock<std::mutex> lock(busy_, std::try_to_lock);
-    if (!lock.owns_lock() || workers_.empty()) {
+    if (workers_.empty() || busy_.exchange(true, std::memory_order_acquire)) {
       for (int i = 0; i < tasks; ++i) fn(arg, i);
       return;
     }
@@ -172,6 +170,7 @@ class ThreadPool {
       else
         running_.wait(left, std::memory_order_acquire);
     }
+    busy_.store(false, std::memory_order_release);
   }
 
   /// Begins tasks as long as there are any. Nobody waits for a worker that has begun none: what such a late one has
@@ -218,11 +217,11 @@ class ThreadPool {
   static constexpr int spin_limit = 3000;
 
   std::vector<std::thread> workers_;
-  std::mutex busy_;
-  alignas(64) std::atomic<unsigned> epoch_{0};          ///< changes with each round: what workers sleep on
+  alignas(64) std::atomic<unsigned> epoch_{0};  ///< changes when there is something to see: what workers sleep on
   alignas(64) std::atomic<std::uint64_t> to_begin_{0};  ///< the round in the upper half, tasks left in the lower
   alignas(64) std::atomic<int> running_{0};             ///< tasks that have not returned
   alignas(64) std::atomic<bool> stop_{false};
+  std::atomic<bool> busy_{false};  ///< somebody's run() uses the workers
   std::atomic<Task> fn_{nullptr};
   std::atomic<void*> arg_{nullptr};
 };
