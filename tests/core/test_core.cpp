@@ -185,10 +185,12 @@ TEST(Rope, cos_and_sin_agree_with_the_c_library) {
   EXPECT_LT(worst, 1e-13);
 }
 
-TEST(Rope, parameters_without_a_finite_frequency_are_an_error) {
+TEST(Rope, parameters_without_a_usable_frequency_are_an_error) {
   RopeParams p;
   p.theta = 0;
   EXPECT_FALSE(rope_frequencies(p, 8, 100));
+  p.theta = 1e-38;  // 1e38 to the power of 0, 1/4, ...
+  EXPECT_EQ(rope_frequencies(p, 8, 100).error().code, Errc::bad_metadata);
   p = {};
   p.divisors = {1, 1, 1};
   EXPECT_EQ(rope_frequencies(p, 8, 100).error().code, Errc::bad_metadata);
