@@ -94,7 +94,7 @@ class LineEditor final : public LineSource {
     ::el_set(edit_, EL_BIND, "^W", "ed-delete-prev-word", nullptr);
     ::el_set(edit_, EL_BIND, "^R", "em-inc-search-prev", nullptr);
     ::el_source(edit_, nullptr);  // the user's .editrc
-    ::el_set(edit_, EL_ADDFN, "chat-event", "What is no key", on_event);
+    ::el_wset(edit_, EL_ADDFN, L"chat-event", L"What is no key", on_event);  // el_set() would never free its copies
     ::el_set(edit_, EL_BIND, event_key_name, "chat-event", nullptr);
     ::el_set(edit_, EL_BIND, "-a", event_key_name, "chat-event", nullptr);  // vi's command mode
     return true;
