@@ -94,7 +94,8 @@ class LineEditor final : public LineSource {
     ::el_set(edit_, EL_BIND, "^W", "ed-delete-prev-word", nullptr);
     ::el_set(edit_, EL_BIND, "^R", "em-inc-search-prev", nullptr);
     ::el_source(edit_, nullptr);  // the user's .editrc
-    ::el_wset(edit_, EL_ADDFN, L"chat-event", L"What is no key", on_event);  // el_set() would never free its copies
+    // Not el_set(), which would never free its copies of the names.
+    ::el_wset(edit_, EL_ADDFN, L"chat-event", L"What is no key", on_event);
     ::el_set(edit_, EL_BIND, event_key_name, "chat-event", nullptr);
     ::el_set(edit_, EL_BIND, "-a", event_key_name, "chat-event", nullptr);  // vi's command mode
     return true;

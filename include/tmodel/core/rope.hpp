@@ -95,7 +95,8 @@ inline expected<RopeFrequencies> rope_frequencies(const RopeParams& p, int rotar
                   std::to_string(divisors.size()));
     for (std::size_t i = 0; i < out.inverse.size(); ++i) out.inverse[i] /= static_cast<f64>(divisors[i]);
   }
-  constexpr f64 most = 1 << 20;  // real ones are about 1; cos_sin() counts the quarter turns of any position as integers
+  // Real ones are about 1. cos_sin() counts quarter turns as integers, up to any position.
+  constexpr f64 most = 1 << 20;
   for (const f64 f : out.inverse)
     if (!(f > 0.0 && f <= most) || !std::isfinite(out.magnitude))
       return fail(Errc::bad_metadata, "rope parameters give no usable frequency", {},
